@@ -1,0 +1,163 @@
+package cmcd
+
+import "fmt"
+
+// Key is one of the keys of CTA-5004 (version 1) and CTA-5004-B (version 2), Table 1. The
+// constants are in alphabetical order, which is the order in which records are written.
+type Key uint8
+
+// The keys.
+const (
+	KeyAB    Key = iota // aggregate encoded bitrate, kbit/s
+	KeyBG               // backgrounded
+	KeyBL               // buffer length, ms
+	KeyBR               // encoded bitrate, kbit/s
+	KeyBS               // buffer starved since the prior report
+	KeyBSA              // buffer starvations since the session began
+	KeyBSD              // durations of completed starvations, ms
+	KeyBSDA             // total starvation time, ms
+	KeyCDN              // CDN (reference library only)
+	KeyCEN              // custom event name
+	KeyCID              // content ID
+	KeyCMSDD            // CMSD-Dynamic of the response, Base64
+	KeyCMSDS            // CMSD-Static of the response, Base64
+	KeyCS               // content signature
+	KeyD                // object duration, ms
+	KeyDFA              // dropped frames since the session began
+	KeyDL               // deadline, ms
+	KeyE                // event
+	KeyEC               // player error codes
+	KeyH                // hostname
+	KeyLAB              // lowest aggregate bitrate, kbit/s
+	KeyLB               // lowest bitrate, kbit/s
+	KeyLTC              // live latency, ms
+	KeyMSD              // media start delay, ms
+	KeyMTP              // measured throughput, kbit/s
+	KeyNOR              // next object requests
+	KeyNR               // not rendered
+	KeyNRR              // next range request (version 1)
+	KeyOT               // object type
+	KeyPB               // playhead bitrate, kbit/s
+	KeyPR               // playback rate
+	KeyPT               // playhead time, ms
+	KeyRC               // final response code
+	KeyRTP              // requested maximum throughput, kbit/s
+	KeySF               // streaming format
+	KeySID              // session ID
+	KeySMRT             // request tracing header, Base64
+	KeySN               // sequence number
+	KeyST               // stream type
+	KeySTA              // player state
+	KeySU               // startup: the object is needed urgently
+	KeyTAB              // top aggregate bitrate, kbit/s
+	KeyTB               // top bitrate, kbit/s
+	KeyTBL              // target buffer length, ms
+	KeyTPB              // top playable bitrate, kbit/s
+	KeyTS               // event time, Unix ms
+	KeyTTFB             // time to first byte, ms
+	KeyTTFBB            // time to first body byte, ms
+	KeyTTLB             // time to last byte, ms
+	KeyURL              // requested URL
+	KeyV                // version
+	keyCount
+)
+
+// Type is the type of a key's value.
+type Type uint8
+
+// The types of value.
+const (
+	BoolType       Type = iota + 1
+	NumberType          // integer or decimal
+	TextType            // string, quoted on the wire
+	TokenType           // token, bare on the wire
+	NumberListType      // inner list of numbers, each may have an object type
+	TextListType        // inner list of strings
+)
+
+// The number of keys of each type; texts and tokens share their slots, and so do both kinds of list.
+const (
+	numberCount = 17
+	listCount   = 16
+	textCount   = 17
+)
+
+type keyInfo struct {
+	name  string
+	typ   Type
+	index int8 // slot among the keys that are stored together
+}
+
+var keyTable = [keyCount]keyInfo{
+	KeyAB:    {"ab", NumberListType, 0},
+	KeyBG:    {"bg", BoolType, 0},
+	KeyBL:    {"bl", NumberListType, 1},
+	KeyBR:    {"br", NumberListType, 2},
+	KeyBS:    {"bs", BoolType, 0},
+	KeyBSA:   {"bsa", NumberListType, 3},
+	KeyBSD:   {"bsd", NumberListType, 4},
+	KeyBSDA:  {"bsda", NumberListType, 5},
+	KeyCDN:   {"cdn", TextType, 0},
+	KeyCEN:   {"cen", TextType, 1},
+	KeyCID:   {"cid", TextType, 2},
+	KeyCMSDD: {"cmsdd", TextType, 3},
+	KeyCMSDS: {"cmsds", TextType, 4},
+	KeyCS:    {"cs", TextType, 5},
+	KeyD:     {"d", NumberType, 0},
+	KeyDFA:   {"dfa", NumberType, 1},
+	KeyDL:    {"dl", NumberType, 2},
+	KeyE:     {"e", TokenType, 6},
+	KeyEC:    {"ec", TextListType, 6},
+	KeyH:     {"h", TextType, 7},
+	KeyLAB:   {"lab", NumberListType, 7},
+	KeyLB:    {"lb", NumberListType, 8},
+	KeyLTC:   {"ltc", NumberType, 3},
+	KeyMSD:   {"msd", NumberType, 4},
+	KeyMTP:   {"mtp", NumberListType, 9},
+	KeyNOR:   {"nor", TextListType, 10},
+	KeyNR:    {"nr", BoolType, 0},
+	KeyNRR:   {"nrr", TextType, 8},
+	KeyOT:    {"ot", TokenType, 9},
+	KeyPB:    {"pb", NumberListType, 11},
+	KeyPR:    {"pr", NumberType, 5},
+	KeyPT:    {"pt", NumberType, 6},
+	KeyRC:    {"rc", NumberType, 7},
+	KeyRTP:   {"rtp", NumberType, 8},
+	KeySF:    {"sf", TokenType, 10},
+	KeySID:   {"sid", TextType, 11},
+	KeySMRT:  {"smrt", TextType, 12},
+	KeySN:    {"sn", NumberType, 9},
+	KeyST:    {"st", TokenType, 13},
+	KeySTA:   {"sta", TokenType, 14},
+	KeySU:    {"su", BoolType, 0},
+	KeyTAB:   {"tab", NumberListType, 12},
+	KeyTB:    {"tb", NumberListType, 13},
+	KeyTBL:   {"tbl", NumberListType, 14},
+	KeyTPB:   {"tpb", NumberListType, 15},
+	KeyTS:    {"ts", NumberType, 10},
+	KeyTTFB:  {"ttfb", NumberType, 11},
+	KeyTTFBB: {"ttfbb", NumberType, 12},
+	KeyTTLB:  {"ttlb", NumberType, 13},
+	KeyURL:   {"url", TextType, 15},
+	KeyV:     {"v", NumberType, 14},
+}
+
+// String returns the key as it is written, such as "br".
+func (k Key) String() string {
+	if k >= keyCount {
+		return fmt.Sprintf("Key(%d)", uint8(k))
+	}
+	return keyTable[k].name
+}
+
+// Type returns the type of the key's values in version 2; in version 1 the numeric lists are
+// single numbers and nor is a single string.
+func (k Key) Type() Type { return keyTable[k].typ }
+
+func (k Key) slot() int8 { return keyTable[k].index }
+
+func (k Key) must(a, b Type) {
+	if t := k.Type(); t != a && t != b {
+		panic(fmt.Sprintf("cmcd: key %v is of type %d, not %d", k, t, a))
+	}
+}

@@ -1,0 +1,114 @@
+package analytics
+
+import "time"
+
+// Session is one playback by one player, told by the CMCD session ID (sid). Every number is
+// derived from the session's own records only.
+type Session struct {
+	// ID is the CMCD sid.
+	ID string `json:"id" doc:"CMCD session ID (sid)"`
+	// Stream is the stream or asset that was played; ContentID the CMCD cid.
+	Stream    string `json:"stream"`
+	ContentID string `json:"content_id,omitempty"`
+	// Player is what the user agent and the CMCD signature tell of the player; Format the
+	// streaming format ("hls", "dash"), Live whether it was live.
+	Player string `json:"player,omitempty"`
+	Format string `json:"format,omitempty"`
+	Live   bool   `json:"live"`
+	// CMCDVersion is the version of CMCD that the player speaks.
+	CMCDVersion int    `json:"cmcd_version"`
+	Client      string `json:"client,omitempty"`
+	UserAgent   string `json:"user_agent,omitempty"`
+	Edge        string `json:"edge,omitempty"`
+
+	// Start and End are the times of the first and last record; Active says that the last is
+	// younger than the session timeout.
+	Start  time.Time `json:"start"`
+	End    time.Time `json:"end"`
+	Active bool      `json:"active"`
+
+	Requests int   `json:"requests"`
+	Reports  int   `json:"reports"`
+	Bytes    int64 `json:"bytes"`
+	// Errors is the number of requests answered with a status of 400 and above.
+	Errors int `json:"errors"`
+	// HitRatio is the share of the session's requests that the edge answered without asking the
+	// origin (hit, stale or collapsed).
+	HitRatio float64 `json:"hit_ratio"`
+
+	// PlayedTime is the media delivered less what was still in the buffer, in seconds.
+	PlayedTime float64 `json:"played_time_seconds"`
+	// AverageBitrate is the encoded bitrate of the video (of the audio, where there is no video)
+	// weighted by playing time, in bit/s; 0 if the player named none.
+	AverageBitrate float64 `json:"average_bitrate"`
+	// AverageThroughput is the mean of the throughput that the player measured, in bit/s.
+	AverageThroughput float64 `json:"average_throughput"`
+	// StartupTime is from the first request to the first frame, in seconds, nil if not known;
+	// StartupEstimated says that it was inferred from requests.
+	StartupTime      *float64 `json:"startup_time_seconds,omitempty"`
+	StartupEstimated bool     `json:"startup_estimated"`
+	// Rebuffers are the times at which the picture stood still, without start and seeks;
+	// RebufferTime their total in seconds, and RebufferRatio that over itself and PlayedTime.
+	Rebuffers     []Rebuffer `json:"rebuffers"`
+	RebufferTime  float64    `json:"rebuffer_time_seconds"`
+	RebufferRatio float64    `json:"rebuffer_ratio"`
+}
+
+// Rebuffer is one time at which the buffer ran dry during play.
+type Rebuffer struct {
+	Time     time.Time `json:"time"`
+	Duration float64   `json:"duration_seconds"`
+	// Evidence names the rule that found it: "sta", "bsd", "bs" or "drain".
+	Evidence string `json:"evidence"`
+}
+
+// SessionFilter chooses sessions. The zero value chooses all.
+type SessionFilter struct {
+	From, To time.Time
+	Stream   string
+	// Prefix chooses sessions whose ID begins with it.
+	Prefix string
+	// Limit is the greatest number of sessions to return, newest first; Before, if not zero,
+	// chooses sessions that started earlier (the cursor of the next page).
+	Limit  int
+	Before time.Time
+}
+
+// Exchange is one request of a session, as the session page and get_session_details show it.
+type Exchange struct {
+	ID            string            `json:"id"`
+	Time          time.Time         `json:"time"`
+	Path          string            `json:"path"`
+	Kind          string            `json:"kind"`
+	Status        int               `json:"status"`
+	Bytes         int64             `json:"bytes"`
+	CacheStatus   string            `json:"cache_status"`
+	MissReason    string            `json:"miss_reason,omitempty"`
+	TTFB          float64           `json:"ttfb_seconds"`
+	Duration      float64           `json:"duration_seconds"`
+	OriginTTFB    float64           `json:"origin_ttfb_seconds,omitempty"`
+	OriginStatus  int               `json:"origin_status,omitempty"`
+	Aborted       bool              `json:"aborted,omitempty"`
+	CMCD          map[string]string `json:"cmcd,omitempty" doc:"CMCD keys with their values as written on the wire"`
+	ObjectType    string            `json:"object_type,omitempty"`
+	Bitrate       float64           `json:"bitrate,omitempty"`
+	BufferLength  *float64          `json:"buffer_length_seconds,omitempty"`
+	BufferStarved bool              `json:"buffer_starved,omitempty"`
+}
+
+// SessionDetails is a session with its records in the order of time.
+type SessionDetails struct {
+	Session   Session    `json:"session"`
+	Exchanges []Exchange `json:"exchanges"`
+	Reports   []Event    `json:"reports"`
+	// Truncated says that the session has more records than were read.
+	Truncated bool `json:"truncated"`
+}
+
+// Event is one report of a session's player.
+type Event struct {
+	Time  time.Time         `json:"time"`
+	Event string            `json:"event"`
+	State string            `json:"state,omitempty"`
+	CMCD  map[string]string `json:"cmcd"`
+}

@@ -1,0 +1,111 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/weir-stream/weir/cmcd"
+)
+
+// Request is one HTTP request as the edge that answered it saw it. The zero value of a field means
+// "not known", except where the comment says otherwise.
+type Request struct {
+	// ID identifies the record for ever (UUIDv7); stores use it to make Append idempotent.
+	ID uuid.UUID
+	// Time is when the edge had received the whole request head.
+	Time time.Time
+	// Edge is the identifier of the edge node.
+	Edge string
+
+	// Client is the viewer's address, ClientPort its port.
+	Client     netip.Addr
+	ClientPort uint16
+	UserAgent  string
+	Referer    string
+
+	// Method, Host, Path and Query are the request's; Query is without the CMCD argument.
+	Method, Host, Path, Query string
+	// Proto is the HTTP version, such as "HTTP/1.1".
+	Proto string
+	// Stream is the stream or asset that Path belongs to, "" if none; Kind the kind of object
+	// ("manifest", "init", "segment", "other").
+	Stream string
+	Kind   string
+	// Range is the request's Range header.
+	Range string
+
+	// Status is the response's status code; Bytes the body bytes written to the connection.
+	Status int
+	Bytes  int64
+	// ContentType is the response's media type.
+	ContentType string
+	// TTFB is from Time to the first byte of the response being handed to the connection;
+	// Duration from Time to the last.
+	TTFB, Duration time.Duration
+	// Aborted says that the viewer went away before the last byte was written.
+	Aborted bool
+
+	// CacheStatus is "hit", "miss", "stale", "collapsed" or "bypass"; MissReason is "cold",
+	// "expired", "evicted" or "uncacheable" where it was no hit.
+	CacheStatus, MissReason string
+	// CollapsedWait is how long the request waited for a byte of another request's fetch.
+	CollapsedWait time.Duration
+	// OriginStatus is the origin's status, 0 if it was not asked or gave no answer. OriginTTFB and
+	// OriginDuration are from the start of the fetch to its first and last byte.
+	OriginStatus               int
+	OriginTTFB, OriginDuration time.Duration
+
+	// CMCD is what the player said with the request; HasCMCD is false if it said nothing.
+	CMCD    cmcd.Values
+	HasCMCD bool
+}
+
+// Report is one CMCD event record that a player posted to the collector.
+type Report struct {
+	// ID identifies the record for ever (UUIDv7).
+	ID uuid.UUID
+	// Time is when the collector received it; the player's own clock is the CMCD key ts.
+	Time time.Time
+	// Edge is the identifier of the node that received it.
+	Edge      string
+	Client    netip.Addr
+	UserAgent string
+	// Path is the path that the report was posted to.
+	Path string
+	CMCD cmcd.Values
+}
+
+// Batch is a number of records in the order of their arrival.
+type Batch struct {
+	Requests []Request
+	Reports  []Report
+}
+
+// Len returns the number of records in the batch.
+func (b Batch) Len() int { return len(b.Requests) + len(b.Reports) }
+
+// Sink is where batches end: a store, the session tracker. The bus calls it from one goroutine, in
+// order, and calls it again with the same batch until it returns nil or a [Permanent] error; so
+// Append must be idempotent by record ID. The batch is shared: Append must not change it or keep
+// its slices after it has returned.
+type Sink interface {
+	Append(ctx context.Context, batch Batch) error
+}
+
+// permanentError marks an error after which trying again is of no use.
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+// Permanent marks err so that the bus drops and counts the batch instead of trying it again.
+func Permanent(err error) error { return permanentError{err} }
+
+// IsPermanent reports whether err, or an error that it wraps, was marked by [Permanent].
+func IsPermanent(err error) bool {
+	var p permanentError
+	return errors.As(err, &p)
+}
