@@ -32,6 +32,8 @@ type Filter struct {
 // Result answers a query.
 type Result struct {
 	Rows []Row `json:"rows"`
+	// Truncated says that more rows fit than were asked for or are allowed.
+	Truncated bool `json:"truncated"`
 	// Provenance says where the numbers come from.
 	Provenance Provenance `json:"provenance"`
 }

@@ -1,0 +1,79 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/weir-stream/weir/internal/analytics"
+	"github.com/weir-stream/weir/internal/live"
+)
+
+// Sessions finds the sessions that are stored.
+type Sessions interface {
+	Sessions(ctx context.Context, filter analytics.SessionFilter) ([]analytics.Session, error)
+	Session(ctx context.Context, idOrUniquePrefix string) (analytics.SessionDetails, error)
+}
+
+// Querier answers queries and says what can be asked.
+type Querier interface {
+	Query(ctx context.Context, q analytics.Query) (analytics.Result, error)
+	Catalogue() []analytics.Metric
+	Dimensions() []string
+}
+
+// Streams tells which streams are running.
+type Streams interface {
+	Streams() []live.StreamInfo
+}
+
+// Snapshot tells what is going on now.
+type Snapshot interface {
+	Live() analytics.Live
+}
+
+// Settings are what a [Handler] is made of. Everything but Log and Version is needed.
+type Settings struct {
+	Sessions Sessions
+	Querier  Querier
+	Streams  Streams
+	Snapshot Snapshot
+	// Version is the version of the server, told in the API's description.
+	Version string
+	Log     *slog.Logger
+}
+
+// Handler serves the API below /api/v1.
+type Handler struct {
+	mux *http.ServeMux
+	api huma.API
+	set Settings
+}
+
+// New returns a handler of the API.
+func New(set Settings) (*Handler, error) {
+	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil {
+		return nil, errors.New("rest: Sessions, Querier, Streams and Snapshot must be set")
+	}
+	if set.Log == nil {
+		set.Log = slog.New(slog.DiscardHandler)
+	}
+	if set.Version == "" {
+		set.Version = "devel"
+	}
+	h := &Handler{mux: http.NewServeMux(), set: set}
+	h.api = humago.New(h.mux, description(set.Version))
+	h.register()
+	neverNull(h.api.OpenAPI())
+	return h, nil
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// OpenAPI returns the description of the API as OpenAPI 3.1 in YAML.
+func (h *Handler) OpenAPI() ([]byte, error) { return h.api.OpenAPI().YAML() }
