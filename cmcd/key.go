@@ -75,11 +75,11 @@ const (
 	TextListType        // inner list of strings
 )
 
-// The number of keys of each type; texts and tokens share their slots, and so do both kinds of list.
+// The number of keys of each type. Texts and tokens share their slots, and so do both kinds of list.
 const (
-	numberCount = 17
+	numberCount = 15
 	listCount   = 16
-	textCount   = 17
+	textCount   = 16
 )
 
 type keyInfo struct {
@@ -154,7 +154,125 @@ func (k Key) String() string {
 // single numbers and nor is a single string.
 func (k Key) Type() Type { return keyTable[k].typ }
 
+// LookupKey returns the key that is written as name.
+func LookupKey(name string) (k Key, ok bool) {
+	// A switch is faster here than a map, and needs nothing to be made at start-up.
+	switch name {
+	case "ab":
+		return KeyAB, true
+	case "bg":
+		return KeyBG, true
+	case "bl":
+		return KeyBL, true
+	case "br":
+		return KeyBR, true
+	case "bs":
+		return KeyBS, true
+	case "bsa":
+		return KeyBSA, true
+	case "bsd":
+		return KeyBSD, true
+	case "bsda":
+		return KeyBSDA, true
+	case "cdn":
+		return KeyCDN, true
+	case "cen":
+		return KeyCEN, true
+	case "cid":
+		return KeyCID, true
+	case "cmsdd":
+		return KeyCMSDD, true
+	case "cmsds":
+		return KeyCMSDS, true
+	case "cs":
+		return KeyCS, true
+	case "d":
+		return KeyD, true
+	case "dfa":
+		return KeyDFA, true
+	case "dl":
+		return KeyDL, true
+	case "e":
+		return KeyE, true
+	case "ec":
+		return KeyEC, true
+	case "h":
+		return KeyH, true
+	case "lab":
+		return KeyLAB, true
+	case "lb":
+		return KeyLB, true
+	case "ltc":
+		return KeyLTC, true
+	case "msd":
+		return KeyMSD, true
+	case "mtp":
+		return KeyMTP, true
+	case "nor":
+		return KeyNOR, true
+	case "nr":
+		return KeyNR, true
+	case "nrr":
+		return KeyNRR, true
+	case "ot":
+		return KeyOT, true
+	case "pb":
+		return KeyPB, true
+	case "pr":
+		return KeyPR, true
+	case "pt":
+		return KeyPT, true
+	case "rc":
+		return KeyRC, true
+	case "rtp":
+		return KeyRTP, true
+	case "sf":
+		return KeySF, true
+	case "sid":
+		return KeySID, true
+	case "smrt":
+		return KeySMRT, true
+	case "sn":
+		return KeySN, true
+	case "st":
+		return KeyST, true
+	case "sta":
+		return KeySTA, true
+	case "su":
+		return KeySU, true
+	case "tab":
+		return KeyTAB, true
+	case "tb":
+		return KeyTB, true
+	case "tbl":
+		return KeyTBL, true
+	case "tpb":
+		return KeyTPB, true
+	case "ts":
+		return KeyTS, true
+	case "ttfb":
+		return KeyTTFB, true
+	case "ttfbb":
+		return KeyTTFBB, true
+	case "ttlb":
+		return KeyTTLB, true
+	case "url":
+		return KeyURL, true
+	case "v":
+		return KeyV, true
+	}
+	return 0, false
+}
+
 func (k Key) slot() int8 { return keyTable[k].index }
+
+// singleText is the slot of the only item of k, a list of strings.
+func (k Key) singleText() int {
+	if k == KeyEC {
+		return textCount
+	}
+	return textCount + 1
+}
 
 func (k Key) must(a, b Type) {
 	if t := k.Type(); t != a && t != b {

@@ -3,6 +3,7 @@ package cmcd
 import (
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // Values are the keys and values of one CMCD record. The zero value holds none, and is of
@@ -11,14 +12,21 @@ import (
 type Values struct {
 	has   uint64
 	flags uint64
-	nums  [numberCount]float64
-	lists [listCount][]Item
-	texts [textCount]string
+	// single has the list keys with just one item that has no parameter. Their values lie in the
+	// tail of nums or texts, so that a record of version 1 needs no list.
+	single uint64
+	nums   [numberCount + listCount]float64
+	texts  [textCount + 2]string
+	spans  [listCount]span
+	items  []Item
 	// Custom are the keys that the specification does not define, in the order they came.
 	Custom []CustomValue
 	// Warnings are the tolerances that decoding made use of.
 	Warnings Warning
 }
+
+// span is where a list lies in items.
+type span struct{ start, end uint32 }
 
 // Item is one member of an inner list such as br=(3000;v 128;a), or a scalar where version 1 has
 // no list.
@@ -33,9 +41,14 @@ type Item struct {
 	Range string
 }
 
-// CustomValue is a key outside the specification, with the text of its value.
+// CustomValue is a key outside the specification (§3.3). Such keys have a hyphen in them.
 type CustomValue struct {
-	Key, Value string
+	Key string
+	// Value is the text of the string. If Bare it is what stands on the wire instead of a string:
+	// a token, a number, a list, or "" for the boolean true.
+	Value string
+	// Bare says that the value is written without quotes.
+	Bare bool
 }
 
 // Has reports whether the record has key k.
@@ -76,7 +89,13 @@ func (v *Values) Number(k Key) (float64, bool) {
 
 // NumberFor returns the item of the numeric list k that speaks of objectType, else the first item.
 func (v *Values) NumberFor(k Key, objectType string) (float64, bool) {
-	items := v.List(k)
+	if !v.Has(k) || k.Type() != NumberListType {
+		return 0, false
+	}
+	if v.single&(1<<k) != 0 {
+		return v.nums[numberCount+k.slot()], true
+	}
+	items := v.many(k)
 	if len(items) == 0 {
 		return 0, false
 	}
@@ -101,7 +120,18 @@ func (v *Values) List(k Key) []Item {
 	if !v.Has(k) || k.Type() != NumberListType && k.Type() != TextListType {
 		return nil
 	}
-	return v.lists[k.slot()]
+	if v.single&(1<<k) == 0 {
+		return v.many(k)
+	}
+	if k.Type() == TextListType {
+		return []Item{{Text: v.texts[k.singleText()]}}
+	}
+	return []Item{{Number: v.nums[numberCount+k.slot()]}}
+}
+
+func (v *Values) many(k Key) []Item {
+	s := v.spans[k.slot()]
+	return v.items[s.start:s.end:s.end]
 }
 
 // Version returns the version of CMCD that the record is of: its key v, else 1.
@@ -141,5 +171,53 @@ func (v *Values) SetText(k Key, s string) {
 func (v *Values) SetList(k Key, items ...Item) {
 	k.must(NumberListType, TextListType)
 	v.has |= 1 << k
-	v.lists[k.slot()] = items
+	v.single &^= 1 << k
+	if len(items) == 1 && items[0].Type == "" && items[0].Range == "" {
+		v.setSingle(k, items[0].Number, items[0].Text)
+		return
+	}
+	// The clipped capacity makes append copy, so that copies of v do not see each other's items.
+	start := len(v.items)
+	v.items = append(v.items[:start:start], items...)
+	v.spans[k.slot()] = span{uint32(start), uint32(len(v.items))}
+}
+
+func (v *Values) setSingle(k Key, number float64, text string) {
+	v.has |= 1 << k
+	v.single |= 1 << k
+	if k.Type() == TextListType {
+		v.texts[k.singleText()] = text
+	} else {
+		v.nums[numberCount+k.slot()] = number
+	}
+}
+
+// Equal reports whether v and w say the same. Warnings do not count, and neither does the order of
+// the custom keys.
+func (v *Values) Equal(w *Values) bool {
+	if v.has != w.has || v.flags != w.flags || len(v.Custom) != len(w.Custom) {
+		return false
+	}
+	for k := range v.Keys() {
+		var same bool
+		switch k.Type() {
+		case BoolType:
+			same = true
+		case NumberType:
+			same = v.nums[k.slot()] == w.nums[k.slot()]
+		case TextType, TokenType:
+			same = v.texts[k.slot()] == w.texts[k.slot()]
+		default:
+			same = slices.Equal(v.List(k), w.List(k))
+		}
+		if !same {
+			return false
+		}
+	}
+	for _, c := range v.Custom {
+		if !slices.Contains(w.Custom, c) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,0 +1,340 @@
+package cmcd
+
+import (
+	"iter"
+	"strings"
+)
+
+// Limits of what the decoder keeps of one record; more than that is dropped with [WarnTooMany].
+const (
+	maxItems  = 1024
+	maxCustom = 64
+)
+
+// Parse decodes one record of version 1 or 2, already percent-decoded: the value of a CMCD query
+// argument or header, or one line of a report body. The error is [ErrNoKeys] or [ErrVersion];
+// anything else that is wrong costs at most the value where it stands, and is noted in
+// [Values.Warnings].
+//
+// A single value and a list of one item without parameters are the same thing here, so the items
+// of nor in version 1 are found where those of version 2 are. The value of nor is not
+// percent-decoded a second time (version 1 asks players to encode it, few do).
+func Parse(record string) (Values, error) {
+	var v Values
+	p := parser{v: &v}
+	p.record(record)
+	if err := p.finish(); err != nil {
+		return Values{}, err
+	}
+	return v, nil
+}
+
+// ParseBody decodes the body of a report (§3.3): records separated by line feeds. Empty lines are
+// passed over. Each record is yielded with the error of [Parse].
+func ParseBody(body []byte) iter.Seq2[Values, error] {
+	return func(yield func(Values, error) bool) {
+		for record := range SplitBody(string(body)) {
+			if !yield(Parse(record)) {
+				return
+			}
+		}
+	}
+}
+
+// SplitBody returns the records of the body of a report, without those that are empty.
+func SplitBody(body string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range strings.SplitSeq(body, "\n") {
+			line = strings.Trim(line, " \t\r\ufeff")
+			if line != "" && !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+// parser decodes records into v. Its cost is linear in the length of the input, see closing.
+type parser struct {
+	v *Values
+	s string
+	i int
+	// scalars and lists are the list keys that came as a single value and as a list.
+	scalars, lists uint64
+	// noSure and noClosing say that the rest of s has no sure, or no possible, end of a string;
+	// the second element speaks of strings in lists.
+	noSure, noClosing [2]bool
+}
+
+// kind is what a value looks like on the wire.
+type kind uint8
+
+const (
+	other kind = iota
+	number
+	quoted
+	word // a token
+	boolean
+)
+
+// value is a scalar or a list item, as it was read.
+type value struct {
+	Item
+	kind    kind
+	decimal bool
+	flag    bool
+}
+
+func (p *parser) warn(w Warning) { p.v.Warnings |= w }
+
+func (p *parser) record(s string) {
+	p.s, p.i = p.clean(s), 0
+	p.noSure, p.noClosing = [2]bool{}, [2]bool{}
+	for {
+		p.space()
+		if p.i == len(p.s) {
+			return
+		}
+		if p.s[p.i] == ',' {
+			p.warn(WarnComma)
+			p.i++
+			continue
+		}
+		p.member()
+		p.space()
+		if p.i == len(p.s) {
+			return
+		}
+		if p.s[p.i] != ',' { // rubbish after a list or a key
+			p.warn(WarnBadValue)
+			p.resync()
+			if p.i == len(p.s) {
+				return
+			}
+		}
+		p.i++
+		p.space()
+		if p.i == len(p.s) {
+			p.warn(WarnComma)
+		}
+	}
+}
+
+// finish judges what all records together have given.
+func (p *parser) finish() error {
+	v := p.v
+	version := v.Version()
+	if version > 2 {
+		return ErrVersion
+	}
+	if v.has == 0 && len(v.Custom) == 0 {
+		return ErrNoKeys
+	}
+	if version == 1 {
+		if p.lists&scalarInV1 != 0 {
+			p.warn(WarnList)
+		}
+		p.scalars &^= scalarInV1
+	}
+	if p.scalars != 0 {
+		p.warn(WarnScalar)
+	}
+	return nil
+}
+
+// scalarInV1 has the list keys that version 1 knows, where they are single values.
+const scalarInV1 uint64 = 1<<KeyBL | 1<<KeyBR | 1<<KeyMTP | 1<<KeyNOR | 1<<KeyTB
+
+// clean makes s printable: a record must fit into one line and into a database.
+func (p *parser) clean(s string) string {
+	i := 0
+	for i < len(s) && s[i] >= ' ' && s[i] < 0x7f || i < len(s) && s[i] == '\t' {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
+	if strings.TrimRight(s[i:], "\r\n\t ") == "" { // every player ends its body with a line feed
+		return s[:i]
+	}
+	p.warn(WarnCharacter)
+	return printable(s)
+}
+
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r // broken UTF-8 comes as U+FFFD
+	}, s)
+}
+
+func (p *parser) space() {
+	for p.i < len(p.s) && (p.s[p.i] == ' ' || p.s[p.i] == '\t') {
+		p.i++
+	}
+}
+
+// resync goes to the next comma, which may lie in a string: it is used where the text cannot be
+// understood anyway.
+func (p *parser) resync() {
+	if n := strings.IndexByte(p.s[p.i:], ','); n >= 0 {
+		p.i += n
+	} else {
+		p.i = len(p.s)
+	}
+}
+
+// member reads key, key=value or key;parameters.
+func (p *parser) member() {
+	start := p.i
+	for p.i < len(p.s) && !endsKey(p.s[p.i]) {
+		p.i++
+	}
+	name := p.s[start:p.i]
+	p.space()
+	bare := p.i == len(p.s) || p.s[p.i] != '='
+	if !bare {
+		p.i++
+		p.space()
+	}
+	k, known := LookupKey(name)
+	switch {
+	case !known:
+		p.custom(name, bare)
+		return
+	case bare:
+		p.set(k, value{kind: boolean, flag: true})
+	case p.i < len(p.s) && p.s[p.i] == '(':
+		p.list(k)
+	default:
+		p.set(k, p.scalar(k))
+	}
+	if p.i < len(p.s) && p.s[p.i] == ';' {
+		p.warn(WarnParameter)
+		p.skip()
+	}
+}
+
+func endsKey(c byte) bool { return c == '=' || c == ',' || c == ';' || c == ' ' || c == '\t' }
+
+// custom reads the value of a key that the specification does not define.
+func (p *parser) custom(name string, bare bool) {
+	start := p.i
+	c := CustomValue{Key: name, Bare: true}
+	if !bare && p.i < len(p.s) && p.s[p.i] == '"' {
+		text, ok := p.quoted(false)
+		if !ok {
+			return
+		}
+		c.Value, c.Bare = text, false
+		if p.i < len(p.s) && p.s[p.i] == ';' {
+			p.warn(WarnParameter)
+			p.skip()
+		}
+	} else {
+		p.skip()
+		c.Value = strings.TrimRight(p.s[start:p.i], " \t")
+		if !bare && c.Value == "" || bare && c.Value != "" && c.Value[0] != ';' {
+			p.warn(WarnBadValue)
+			return
+		}
+		if !isBare(c.Value) {
+			p.warn(WarnUnquoted)
+			c.Bare = false
+		}
+	}
+	if !isCustom(name) {
+		p.warn(WarnUnknownKey)
+		return
+	}
+	if len(c.Value) > 64 {
+		p.warn(WarnTooLong)
+	}
+	for i := range p.v.Custom {
+		if p.v.Custom[i].Key == name {
+			p.warn(WarnDuplicate)
+			p.v.Custom[i] = c
+			return
+		}
+	}
+	if len(p.v.Custom) == maxCustom {
+		p.warn(WarnTooMany)
+		return
+	}
+	p.v.Custom = append(p.v.Custom, c)
+}
+
+// isCustom reports whether name is a well-formed custom key: one with a hyphenated prefix (§3.3).
+func isCustom(name string) bool {
+	hyphen := false
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case c == '-':
+			hyphen = hyphen || i > 0 && i < len(name)-1
+		case !isAlnum(c) && c != '.' && c != '_' && c != '*':
+			return false
+		}
+	}
+	return hyphen
+}
+
+// isBare reports whether s can stand behind a custom key as it is: a token, a number, a list, any
+// of them with parameters, or parameters alone.
+func isBare(s string) bool {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			if i == 0 {
+				return false // that would be a string
+			}
+			for i++; i < len(s) && s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(s) || i+1 < len(s) && s[i+1] != ';' && (depth == 0 || s[i+1] != ' ' && s[i+1] != ')') {
+				return false
+			}
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+			if depth < 0 {
+				return false
+			}
+		case c == ',' || c == ' ' && depth == 0 || c < ' ' || c == 0x7f:
+			return false
+		}
+	}
+	return depth == 0
+}
+
+func isAlnum(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
+}
+
+// skip goes to the next comma outside of strings and lists.
+func (p *parser) skip() {
+	depth := 0
+	for p.i < len(p.s) {
+		switch p.s[p.i] {
+		case '"':
+			if _, ok := p.quoted(depth > 0); !ok {
+				return
+			}
+			continue
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case ',':
+			if depth <= 0 {
+				return
+			}
+		}
+		p.i++
+	}
+}
