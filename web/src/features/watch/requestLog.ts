@@ -1,0 +1,130 @@
+import { parse, parseBody, type Pair, type Value } from '../../cmcd/parse'
+import type { CacheStatus } from './cacheStatus'
+
+/** Sent is one request that carried CMCD, as it left the page and as it came back. */
+export interface Sent {
+  id: number
+  /** When it was sent, in Unix ms. */
+  time: number
+  method: string
+  url: string
+  /** The last part of the path, which people know an object by. */
+  object: string
+  via: 'query' | 'headers' | 'body'
+  /** A request has one record, a POST to the collector may have many. */
+  records: Pair[][]
+  /** The first record's keys with their values as written on the wire, and as they read. */
+  keys: Record<string, string>
+  values: Record<string, Value>
+  /** From here on: as soon as it is known. A status of 0 is a request without an answer. */
+  status?: number
+  outcome?: 'aborted' | 'failed'
+  cacheStatus?: CacheStatus | ''
+  bytes?: number
+  ttfb?: number
+  duration?: number
+}
+
+/** What came back. Times are in ms. */
+export type Answer = Pick<Sent, 'status' | 'outcome' | 'cacheStatus' | 'bytes' | 'ttfb' | 'duration'>
+
+export const maxEntries = 500
+const batchDelay = 200
+
+/**
+ * RequestLog holds the latest requests that carried CMCD. It stands outside React: a player may send
+ * dozens of requests in a second, and those who look at it are told at most five times a second.
+ */
+export class RequestLog {
+  private entries: Sent[] = []
+  private shown: readonly Sent[] = []
+  private readonly listeners = new Set<() => void>()
+  private timer: ReturnType<typeof setTimeout> | undefined
+  private nextID = 1
+  /** How many have ever been added. */
+  total = 0
+
+  add(sent: Omit<Sent, 'id' | 'keys' | 'values'>): number {
+    const id = this.nextID++
+    this.total++
+    const first = sent.records[0] ?? []
+    this.entries.push({
+      ...sent,
+      id,
+      keys: Object.fromEntries(first.map((p) => [p.key, p.raw])),
+      values: Object.fromEntries(first.map((p) => [p.key, p.value])),
+    })
+    if (this.entries.length > maxEntries) this.entries = this.entries.slice(-maxEntries)
+    this.changed()
+    return id
+  }
+
+  /** finish adds what is known of the answer; an entry that has gone from the log is ignored. */
+  finish(id: number, answer: Answer): void {
+    const i = this.entries.findIndex((e) => e.id === id)
+    const entry = this.entries[i]
+    if (!entry) return
+    this.entries[i] = { ...entry, ...answer }
+    this.changed()
+  }
+
+  clear(): void {
+    this.entries = []
+    this.changed()
+  }
+
+  /** all is what the log holds now, oldest first. */
+  all(): readonly Sent[] {
+    return this.entries
+  }
+
+  /** newest is what the log held at the last batch, newest first; it changes identity when it changes. */
+  readonly newest = (): readonly Sent[] => this.shown
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  private changed(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined
+      this.shown = [...this.entries].reverse()
+      for (const listener of this.listeners) listener()
+    }, batchDelay)
+  }
+}
+
+/** What a request says of itself before it is sent. */
+export interface Outgoing {
+  method: string
+  url: string
+  headers: Record<string, string>
+  body?: string
+}
+
+/** describe finds the CMCD of a request, wherever it is; undefined if there is none. */
+export function describe(request: Outgoing, base: string): Pick<Sent, 'via' | 'records' | 'object' | 'url' | 'method'> | undefined {
+  let url: URL
+  try {
+    url = new URL(request.url, base)
+  } catch {
+    return undefined
+  }
+  const method = request.method.toUpperCase()
+  const object = url.pathname.split('/').at(-1) || url.pathname
+  const found = { method, url: url.href, object }
+
+  // Headers win over the query (CTA-5004-B §6).
+  const headers = Object.entries(request.headers)
+    .filter(([name]) => /^cmcd-(request|object|status|session)$/i.test(name))
+    .map(([, value]) => value)
+  if (headers.length > 0) return { ...found, via: 'headers', records: [parse(headers.join(','))] }
+  const query = url.searchParams.get('CMCD')
+  if (query !== null) return { ...found, via: 'query', records: [parse(query)] }
+  const type = Object.entries(request.headers).find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? ''
+  if (method === 'POST' && (/^(application|text)\/cmcd\b/i.test(type) || /\/cmcd$/.test(url.pathname))) {
+    return { ...found, via: 'body', records: parseBody(request.body ?? '') }
+  }
+  return undefined
+}

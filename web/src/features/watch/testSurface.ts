@@ -1,0 +1,75 @@
+import type { Options } from './options'
+import type { RequestLog, Sent } from './requestLog'
+import type { Stall, Trouble, Viewing } from './viewing'
+
+/**
+ * The test surface of the watch page: what a browser test reads to compare what the viewer saw with
+ * what the server measured. It is a contract with test/e2e; it only reads, and is always current.
+ *
+ *   player    "hls" | "dash" | "shaka", as chosen
+ *   cmcd      1 | 2
+ *   sid       the CMCD session ID; new when the player or the version is changed, kept over restarts
+ *   state     "waiting" (no picture yet, or not any more), "playing", "error" (the player has given
+ *             up; the next try comes after a back-off). A pause by the viewer is "playing".
+ *   stalls    times at which the picture stood still after it had played: {start: Unix ms,
+ *             duration: s}; not for a pause, not for a seek. The last one grows while it lasts.
+ *   errors    what made a player give up: {time: Unix ms, message}; warnings: what it went on after
+ *   requests  what the log holds, oldest first, at most 500: {time: Unix ms, url, via, keys (as on
+ *             the wire), values (decoded), records (all of a POST), status, cacheStatus, bytes,
+ *             ttfb, duration (ms), …}; requestsTotal counts those that were ever logged
+ *   restarts  players started after the first one
+ *   figures   what the strip shows: latency, buffer (s), bitrate (bit/s), width, height, dropped
+ */
+export interface TestSurface {
+  readonly player: string
+  readonly cmcd: number
+  readonly sid: string
+  readonly state: 'waiting' | 'playing' | 'error'
+  readonly errors: readonly Trouble[]
+  readonly warnings: readonly Trouble[]
+  readonly stalls: readonly Stall[]
+  readonly requests: readonly Sent[]
+  readonly requestsTotal: number
+  readonly restarts: number
+  readonly figures: Record<string, number | undefined>
+}
+
+declare global {
+  interface Window {
+    weirWatch?: TestSurface
+  }
+}
+
+export function expose(options: Options, viewing: Viewing, log: RequestLog): void {
+  window.weirWatch = {
+    player: options.player,
+    cmcd: options.cmcd,
+    sid: viewing.sid,
+    get state() {
+      const { phase } = viewing.view().recovery
+      return phase === 'playing' ? 'playing' : phase === 'failed' ? 'error' : 'waiting'
+    },
+    get errors() {
+      return viewing.view().errors
+    },
+    get warnings() {
+      return viewing.view().warnings
+    },
+    get stalls() {
+      return viewing.view().stalls
+    },
+    get requests() {
+      return log.all()
+    },
+    get requestsTotal() {
+      return log.total
+    },
+    get restarts() {
+      return viewing.view().recovery.restarts
+    },
+    get figures() {
+      const { latency, buffer, bitrate, width, height, dropped } = viewing.view()
+      return { latency, buffer, bitrate, width, height, dropped }
+    },
+  }
+}
