@@ -28,6 +28,15 @@ type entry struct {
 // maxTrackItems bounds how many changes of tracks wait for one reader.
 const maxTrackItems = 64
 
+// skip says which video units a reader does not get.
+type skip int
+
+const (
+	nothing    skip = iota
+	untilFirst      // a keyframe has yet to come since the reader or the track began
+	untilNext       // the reader was too slow, and has lost the GOP
+)
+
 // Reader is the reading end of a running stream, for one goroutine.
 type Reader struct {
 	publisher *Publisher
@@ -37,7 +46,7 @@ type Reader struct {
 	mu         sync.Mutex
 	ring       ring
 	trackItems int
-	skipVideo  bool // up to the next keyframe
+	skip       skip
 	ended      bool // nothing more comes
 	closed     bool // nothing more is wanted
 	dropped    int64
@@ -46,8 +55,7 @@ type Reader struct {
 func newReader(p *Publisher, name string) *Reader {
 	return &Reader{
 		publisher: p, name: name, wake: make(chan struct{}, 1),
-		// Until a keyframe has come, here or from the kept GOP, video cannot be decoded.
-		skipVideo: true,
+		skip: untilFirst,
 	}
 }
 
@@ -138,7 +146,7 @@ func (r *Reader) putTrack(track *media.Track, all []trackState) {
 		r.trackItems = len(all)
 	}
 	if track.Kind() == media.Video {
-		r.skipVideo = true
+		r.skip = untilFirst
 	}
 	r.mu.Unlock()
 	r.signal()
@@ -153,26 +161,34 @@ func (r *Reader) put(e entry) {
 		r.mu.Unlock()
 		return
 	}
-	if e.video && r.skipVideo {
+	if e.video && r.skip != nothing {
 		if !e.start {
-			r.loseIfBegun()
+			if r.skip == untilNext {
+				r.lose(1)
+			}
 			r.mu.Unlock()
 			return
 		}
-		r.skipVideo = false
+		r.skip = nothing
 	}
 	for r.ring.n-r.trackItems >= config.ReaderUnits || r.ring.bytes+size > config.ReaderBytes {
-		lost, open := r.ring.dropGOP()
-		r.lose(lost)
+		var lost int
+		var open bool
+		if size <= config.ReaderBytes { // else nothing helps
+			lost, open = r.ring.dropGOP()
+			r.lose(lost)
+		}
 		if open && !e.start {
 			// The unit continues the GOP that was just lost, or is audio beside it.
-			r.skipVideo = true
+			r.skip = untilNext
 		}
-		if e.video && r.skipVideo || lost == 0 {
+		if e.video && r.skip != nothing || lost == 0 {
 			// With no start in the ring, the reader has begun a GOP longer than the ring. It keeps
 			// what it has of it, which decodes, and loses what follows.
 			r.lose(1)
-			r.skipVideo = r.skipVideo || e.video
+			if e.video {
+				r.skip = untilNext
+			}
 			r.mu.Unlock()
 			return
 		}
@@ -186,12 +202,4 @@ func (r *Reader) put(e entry) {
 func (r *Reader) lose(units int) {
 	r.dropped += int64(units)
 	r.publisher.hub.metrics.slow.Add(float64(units))
-}
-
-// loseIfBegun counts a video unit that is skipped. A reader that waits for its first keyframe has lost
-// nothing by being slow.
-func (r *Reader) loseIfBegun() {
-	if r.dropped > 0 {
-		r.lose(1)
-	}
 }
