@@ -1,0 +1,10 @@
+// Package bus carries telemetry records from those who make them to the sinks: in this process, in
+// bounded memory, and without ever making the producer wait. An edge that answers a viewer must
+// not feel that a disk is slow, so a record that finds no room is dropped and counted.
+//
+// What has been accepted is appended to every sink in batches, in order, again and again until the
+// sink takes it, says that it never will ([telemetry.Permanent]), or the batch has become too old.
+// Records live in memory only: those of a killed process are lost.
+//
+// Locks: Bus.mu, then sinkQueue.mu.
+package bus
