@@ -1,0 +1,229 @@
+package session
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/internal/analytics"
+	"github.com/weir-stream/weir/internal/telemetry"
+)
+
+// Join derives a session from the records of one session ID. The records may come in any order and
+// may hold duplicates; they are not changed. A session is active if its last record is younger
+// than [DefaultViewerTimeout] at now. Of no records at all it makes the zero Session.
+func Join(requests []telemetry.Request, reports []telemetry.Report, now time.Time) analytics.Session {
+	j := newJoin(requests, reports)
+	s := j.facts(now)
+	if j.records() == 0 {
+		return s
+	}
+	media := j.primary()
+	s.AverageBitrate = media.averageBitrate()
+	s.AverageThroughput = media.averageThroughput(s.Format)
+	start := j.playStart(s.Player, s.Format)
+	if start.known {
+		seconds := start.at.Sub(s.Start).Seconds()
+		s.StartupTime, s.StartupEstimated = &seconds, start.estimated
+	}
+	s.PlayedTime = j.playedTime(media)
+	s.Rebuffers = j.rebuffers(start, s.Player)
+	for _, r := range s.Rebuffers {
+		s.RebufferTime += r.Duration
+	}
+	if total := s.RebufferTime + s.PlayedTime; total > 0 {
+		s.RebufferRatio = s.RebufferTime / total
+	}
+	return s
+}
+
+// join is one session being derived.
+type join struct {
+	requests []telemetry.Request // by time, each once
+	reports  []telemetry.Report  // by time on the server's clock, each once
+	times    []time.Time         // when each report's event happened, on the server's clock
+	tracks   map[string]*track   // by CMCD object type: "v", "av", "a"
+	end      time.Time
+}
+
+func newJoin(requests []telemetry.Request, reports []telemetry.Report) *join {
+	j := &join{requests: orderedRequests(requests)}
+	j.reports, j.times = orderedReports(reports)
+	j.tracks = tracksOf(j.requests)
+	for _, r := range j.requests {
+		j.end = later(j.end, r.Time)
+	}
+	for _, r := range j.reports {
+		j.end = later(j.end, r.Time)
+	}
+	return j
+}
+
+func (j *join) records() int { return len(j.requests) + len(j.reports) }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func orderedRequests(in []telemetry.Request) []telemetry.Request {
+	out := make([]telemetry.Request, 0, len(in))
+	seen := make(map[uuid.UUID]bool, len(in))
+	for _, r := range in {
+		if r.ID != uuid.Nil && seen[r.ID] {
+			continue
+		}
+		seen[r.ID] = true
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, func(a, b telemetry.Request) int { return a.Time.Compare(b.Time) })
+	return out
+}
+
+// orderedReports drops the duplicates, also those that a player made by sending a report again
+// (same target, sequence number, event and time: CTA-5004-B §5), and orders the rest by the time
+// of the event. Players stamp events by their own clock; the smallest difference to the time of
+// receipt is how far that clock is off, as the fastest report took almost no time on its way.
+func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time) {
+	type sent struct{ path, event, sn, ts string }
+	type stamped struct {
+		report telemetry.Report
+		at     time.Time
+	}
+	ids, resent := make(map[uuid.UUID]bool, len(in)), make(map[sent]bool, len(in))
+	var skew time.Duration
+	var known bool
+	list := make([]stamped, 0, len(in))
+	for _, r := range in {
+		if r.ID != uuid.Nil && ids[r.ID] {
+			continue
+		}
+		ids[r.ID] = true
+		ts, hasTS := r.CMCD.Number(cmcd.KeyTS)
+		if sn, ok := r.CMCD.Number(cmcd.KeySN); ok && hasTS {
+			key := sent{r.Path, r.CMCD.Text(cmcd.KeyE), strconv.FormatFloat(sn, 'f', -1, 64), strconv.FormatFloat(ts, 'f', -1, 64)}
+			if resent[key] {
+				continue
+			}
+			resent[key] = true
+		}
+		s := stamped{report: r}
+		if hasTS && ts > 0 && r.CMCD.Text(cmcd.KeyE) != "rr" { // of a response, ts is when it was asked for
+			s.at = time.UnixMilli(int64(ts))
+			if d := r.Time.Sub(s.at); !known || d < skew {
+				skew, known = d, true
+			}
+		}
+		list = append(list, s)
+	}
+	for i := range list {
+		if list[i].at.IsZero() {
+			list[i].at = list[i].report.Time
+		} else {
+			list[i].at = list[i].at.Add(skew).UTC()
+		}
+	}
+	slices.SortStableFunc(list, func(a, b stamped) int {
+		return cmp.Or(a.at.Compare(b.at), a.report.Time.Compare(b.report.Time))
+	})
+	out, times := make([]telemetry.Report, len(list)), make([]time.Time, len(list))
+	for i, s := range list {
+		out[i], times[i] = s.report, s.at
+	}
+	return out, times
+}
+
+// facts fills in what is told by the records as they are.
+func (j *join) facts(now time.Time) analytics.Session {
+	s := analytics.Session{Rebuffers: []analytics.Rebuffer{}, Requests: len(j.requests), Reports: len(j.reports)}
+	if j.records() == 0 {
+		return s
+	}
+	hits, looked := 0, 0
+	streams := map[string]int{}
+	for i := range j.requests {
+		r := &j.requests[i]
+		s.Bytes += r.Bytes
+		if r.Status >= 400 {
+			s.Errors++
+		}
+		switch r.CacheStatus {
+		case "hit", "stale", "collapsed":
+			hits, looked = hits+1, looked+1
+		case "":
+		default:
+			looked++
+		}
+		if r.Stream != "" {
+			if streams[r.Stream]++; streams[r.Stream] > streams[s.Stream] || s.Stream == "" {
+				s.Stream = r.Stream
+			}
+		}
+		tell(&s, r.Time, r.Edge, r.Client.IsValid(), r.Client.String(), r.UserAgent, &r.CMCD)
+	}
+	for i := range j.reports {
+		r := &j.reports[i]
+		tell(&s, r.Time, r.Edge, r.Client.IsValid(), r.Client.String(), r.UserAgent, &r.CMCD)
+	}
+	if looked > 0 {
+		s.HitRatio = float64(hits) / float64(looked)
+	}
+	s.Active = now.Sub(s.End) < DefaultViewerTimeout
+	s.Player = j.player(s.UserAgent)
+	return s
+}
+
+// tell adds to s what one record says of the whole session.
+func tell(s *analytics.Session, at time.Time, edge string, hasClient bool, client, userAgent string, v *cmcd.Values) {
+	if s.Start.IsZero() || at.Before(s.Start) {
+		s.Start = at
+	}
+	s.End = later(s.End, at)
+	s.CMCDVersion = max(s.CMCDVersion, v.Version())
+	s.ID = cmp.Or(s.ID, v.Text(cmcd.KeySID))
+	s.ContentID = cmp.Or(v.Text(cmcd.KeyCID), s.ContentID)
+	s.Edge = cmp.Or(edge, s.Edge)
+	s.UserAgent = cmp.Or(s.UserAgent, userAgent)
+	if s.Client == "" && hasClient {
+		s.Client = client
+	}
+	if format := v.Text(cmcd.KeySF); format != "" {
+		s.Format = formatName(format)
+	}
+	if streamType := v.Text(cmcd.KeyST); streamType != "" {
+		s.Live = streamType == "l" || streamType == "ll"
+	}
+}
+
+// formatName is the word for a value of the CMCD key sf.
+func formatName(sf string) string {
+	switch sf {
+	case "h":
+		return "hls"
+	case "d":
+		return "dash"
+	case "s":
+		return "smooth"
+	case "e":
+		return "hesp"
+	case "o":
+		return "other"
+	default:
+		return sf
+	}
+}
+
+// stateChange is the state that a report of a change of state (event ps) tells. The state in other
+// reports is that of the moment they were sent, which is not the moment they speak of.
+func stateChange(r *telemetry.Report) string {
+	if r.CMCD.Text(cmcd.KeyE) != "ps" {
+		return ""
+	}
+	return r.CMCD.Text(cmcd.KeySTA)
+}
