@@ -1,0 +1,140 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func TestNothingIsNeeded(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c, err := Load(Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Public.Address != ":8080" || c.Private.Address != "127.0.0.1:8090" || c.Live.RTMP.Address != ":1935" || c.Data != "./weir-data" {
+		t.Errorf("defaults = %+v", c)
+	}
+}
+
+// Each source lies over the one before it.
+func TestPrecedence(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "weir.yaml", "public:\n  address: :1111\nprivate:\n  address: 127.0.0.1:1111\ndata: /file\n")
+	c, err := Load(Sources{
+		Environ: []string{"HOME=/root", "WEIR_PRIVATE_ADDRESS=127.0.0.1:2222", "WEIR_DATA=/environment"},
+		Set:     map[string]string{"data": "/flag", "public.idle_timeout": "9s"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Public.Address != ":1111" || c.Private.Address != "127.0.0.1:2222" || c.Data != "/flag" || c.Public.IdleTimeout != 9*time.Second {
+		t.Errorf("public %s private %s data %s idle %v", c.Public.Address, c.Private.Address, c.Data, c.Public.IdleTimeout)
+	}
+	if c.Public.HeaderTimeout != Default().Public.HeaderTimeout {
+		t.Error("a section in the file took the defaults of its other keys away")
+	}
+}
+
+// Bad files, each with what must be said of it.
+func TestMistakesInTheFile(t *testing.T) {
+	for name, test := range map[string]struct{ file, want string }{
+		"a misspelt key":        {"public:\n  adress: :80\n", `weir.yaml:2: unknown key "public.adress"; did you mean "public.address"?`},
+		"a misspelt section":    {"\nlive:\n  rtpm:\n    address: :1\n", `weir.yaml:3: unknown key "live.rtpm"; did you mean "live.rtmp"?`},
+		"several at once":       {"pubic: {}\nlgo: {}\n", `weir.yaml:2: unknown key "lgo"`},
+		"a number for a time":   {"public:\n  idle_timeout: soon\n", "weir.yaml: yaml: unmarshal errors:\n  line 2: cannot unmarshal !!str `soon` into time.Duration"},
+		"a list for a section":  {"public: [1]\n", "line 1"},
+		"no YAML":               {"public: {\n", "weir.yaml: yaml: line 1"},
+		"a value out of bounds": {"public:\n  address: '8080'\n", `configuration: public.address: "8080" is not host:port or :port`},
+		"a bad word":            {"log:\n  level: loud\n", `configuration: log.level: "loud" is not debug, info, warn or error`},
+		"a bad node":            {"node:\n  id: 'a b'\n", `configuration: node.id: "a b" is not a letter followed by`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			write(t, "weir.yaml", test.file)
+			if _, err := Load(Sources{}); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("err = %v\nwant  %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestMistakesElsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, test := range map[string]struct {
+		sources Sources
+		want    string
+	}{
+		"a named file that is not there": {Sources{File: "other.yaml"}, "configuration: open other.yaml: no such file"},
+		"a misspelt variable":            {Sources{Environ: []string{"WEIR_PUBLIC_ADRESS=:80"}}, "environment: unknown variable WEIR_PUBLIC_ADRESS; did you mean \"WEIR_PUBLIC_ADDRESS\"?"},
+		"a bad value in a variable":      {Sources{Environ: []string{"WEIR_PUBLIC_IDLE_TIMEOUT=soon"}}, `environment: WEIR_PUBLIC_IDLE_TIMEOUT: public.idle_timeout: "soon" is not a duration such as 10s or 1m30s`},
+		"a bad key on the command line":  {Sources{Set: map[string]string{"public.adress": ":80"}}, `command line: unknown key "public.adress"; did you mean "public.address"?`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Load(test.sources); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("err = %v\nwant  %s", err, test.want)
+			}
+		})
+	}
+}
+
+// What `weir config show` prints can be read back and says the same.
+func TestTheWholeConfigurationCanBeWrittenAndRead(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text, err := yaml.Marshal(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "weir.yaml", string(text))
+	c, err := Load(Sources{})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	again, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(again) != string(text) {
+		t.Errorf("read back:\n%s\nwritten:\n%s", again, text)
+	}
+}
+
+// Two keys must never have the same variable.
+func TestVariablesAreUnambiguous(t *testing.T) {
+	c := Default()
+	seen := make(map[string]string)
+	for key := range leavesOf(&c) {
+		if other, ok := seen[VariableOf(key)]; ok {
+			t.Errorf("%s and %s are both %s", key, other, VariableOf(key))
+		}
+		seen[VariableOf(key)] = key
+	}
+	if len(seen) < 20 {
+		t.Errorf("only %d settings were found", len(seen))
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	text, err := yaml.Marshal(Default())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("public: {address: 8}\n"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(_ *testing.T, content []byte) {
+		c := Default()
+		_ = parse(&c, "fuzz.yaml", content)
+	})
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Clean(name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
