@@ -58,7 +58,9 @@ func within(pkg string, trees ...string) bool {
 	return slices.ContainsFunc(trees, func(tree string) bool { return pkg == tree || strings.HasPrefix(pkg, tree+"/") })
 }
 
-func wire(pkg string) bool { return within(pkg, "internal/format", "internal/protocol", "internal/drm") }
+func wire(pkg string) bool {
+	return within(pkg, "internal/format", "internal/protocol", "internal/drm")
+}
 
 // area returns the area that pkg is an engine of, "" if it is none.
 func area(pkg string) string {

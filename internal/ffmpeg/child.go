@@ -33,7 +33,7 @@ const tailBytes = 4 << 10
 // wrote to stderr.
 func (c Child) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return nil //nolint:nilerr // told to stop before it began: a clean stop
+		return nil // told to stop before it began: a clean stop
 	}
 	// The kernel's parent-death signal follows the thread that started the child, so that thread
 	// has to live as long as the child does.
@@ -73,7 +73,7 @@ func (c Child) Keep(ctx context.Context) error {
 		began := time.Now()
 		err := c.Run(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop while it ran: a clean stop
 		}
 		if time.Since(began) > settled {
 			pause = shortest

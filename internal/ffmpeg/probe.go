@@ -18,7 +18,7 @@ type Abilities struct {
 	filters       map[string]bool
 }
 
-// ErrNotInstalled: there is no ffmpeg to run.
+// ErrNotInstalled says that there is no ffmpeg to run.
 var ErrNotInstalled = errors.New("ffmpeg is not installed (on Debian: apt-get install ffmpeg)")
 
 // Probe finds the ffmpeg program, by name in the PATH or by path, and asks it what it can do.

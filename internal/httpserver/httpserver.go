@@ -49,7 +49,7 @@ func New(s Settings) (*Server, error) {
 
 // Listen takes the address; an address in use is an error here and not later.
 func (s *Server) Listen() error {
-	l, err := net.Listen("tcp", s.config.Address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.config.Address)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.config.Address, err)
 	}

@@ -22,8 +22,12 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 	p.playable(t, "test", "index.m3u8")
 	chromium := browser(t)
 	for _, test := range []struct{ player, version string }{
-		{"hls", "1"}, {"dash", "1"}, {"shaka", "1"},
-		{"hls", "2"}, {"dash", "2"}, {"shaka", "2"},
+		{"hls", "1"},
+		{"dash", "1"},
+		{"shaka", "1"},
+		{"hls", "2"},
+		{"dash", "2"},
+		{"shaka", "2"},
 	} {
 		t.Run(test.player+" with CMCD "+test.version, func(t *testing.T) {
 			ctx, errs := tab(t, chromium, fmt.Sprintf("http://%s/watch/test?player=%s&cmcd=%s", p.public, test.player, test.version))

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weir-stream/weir/internal/console/feed"
+	"github.com/weir-stream/weir/internal/console/mcp"
+	"github.com/weir-stream/weir/internal/console/rest"
+	"github.com/weir-stream/weir/internal/lifecycle"
+)
+
+// consoleRole is what operators, engineers and agents talk to.
+type consoleRole struct {
+	rest *rest.Handler
+	feed *feed.Handler
+	mcp  *mcp.Server
+}
+
+func newConsole(n *node) (*consoleRole, error) {
+	api, err := rest.New(rest.Settings{
+		Sessions: n.analytics.archive, Querier: n.analytics.query, Streams: n.origin.hub, Snapshot: n.analytics.tracker,
+		Version: version, Log: n.log.With("part", "rest"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	live, err := feed.New(feed.Settings{
+		Config: n.config.Console.Feed, Snapshot: n.analytics.tracker, Log: n.log.With("part", "feed"), Registerer: n.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	agents, err := mcp.New(mcp.Settings{
+		Sessions: n.analytics.archive, Querier: n.analytics.query, Version: version, Log: n.log.With("part", "mcp"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &consoleRole{rest: api, feed: live, mcp: agents}, nil
+}
+
+func (r *consoleRole) add(g *lifecycle.Group) { g.Add(lifecycle.Service("feed", r.feed.Run)) }
+
+// handler is the private listener's.
+func (r *consoleRole) handler(n *node) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/", r.rest)
+	mux.Handle("/api/v1/feed", r.feed)
+	mux.Handle("/mcp", r.mcp)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if !n.group.Ready() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"ready": n.group.Ready(), "parts": n.group.Status()})
+	})
+	mux.Handle("/", n.edge.pages.Dashboard())
+	return mux
+}

@@ -1,0 +1,69 @@
+package app
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/weir-stream/weir/internal/cdn/cache"
+	"github.com/weir-stream/weir/internal/cdn/edge"
+	"github.com/weir-stream/weir/internal/console/webui"
+	"github.com/weir-stream/weir/internal/lifecycle"
+	"github.com/weir-stream/weir/internal/telemetry/collector"
+	"github.com/weir-stream/weir/web"
+)
+
+// httpHandler keeps the word handler for those that are ours.
+type httpHandler = http.Handler
+
+// edgeRole is what viewers talk to.
+type edgeRole struct {
+	edge      *edge.Handler
+	collector *collector.Handler
+	pages     *webui.Handler
+}
+
+func newEdge(n *node) (*edgeRole, error) {
+	c := n.config.CDN
+	objects, err := cache.New(cache.Settings{Config: c.Cache, Registerer: n.registry})
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := edge.New(edge.Settings{
+		Config: c.Edge, ID: n.config.Node.ID,
+		Origin: n.origin.origin, // in this process: no address, no connection
+		Cache:  objects, Observe: n.telemetry.bus.Request,
+		Log: n.log.With("part", "edge"), Registerer: n.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := webui.New(webui.Settings{Files: web.FS})
+	if err != nil {
+		return nil, err
+	}
+	return &edgeRole{edge: proxy, collector: n.telemetry.collector, pages: pages}, nil
+}
+
+func (r *edgeRole) add(*lifecycle.Group) {}
+
+// handler is the public listener's: media, the watch page, CMCD, and the time of day.
+func (r *edgeRole) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/live/", r.edge)
+	mux.Handle("/cmcd", r.collector)
+	mux.Handle("/cmcd/", r.collector)
+	mux.Handle("GET /watch/", r.pages.Watch())
+	mux.Handle("GET /assets/", r.pages.Assets())
+	mux.HandleFunc("/time", serveTime)
+	return mux
+}
+
+// serveTime answers with the time of day, for players that set their clock by the MPD's UTCTiming
+// (urn:mpeg:dash:utc:http-iso:2014, ISO/IEC 23009-1 §5.8.4.11).
+func serveTime(w http.ResponseWriter, _ *http.Request) {
+	header := w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Access-Control-Allow-Origin", "*")
+	_, _ = w.Write([]byte(time.Now().UTC().Format("2006-01-02T15:04:05.000Z")))
+}

@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/weir-stream/weir/internal/config"
+	"github.com/weir-stream/weir/internal/ffmpeg"
+	"github.com/weir-stream/weir/internal/httpserver"
+	"github.com/weir-stream/weir/internal/lifecycle"
+)
+
+// node is the running program: every role on one machine.
+type node struct {
+	config   config.Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	group    *lifecycle.Group
+
+	telemetry *telemetryRole
+	analytics *analyticsRole
+	origin    *originRole
+	edge      *edgeRole
+	console   *consoleRole
+	public    *httpserver.Server
+	private   *httpserver.Server
+
+	testChannel *ffmpeg.Abilities // nil: none is wanted
+	ended       []func() error    // gives back what was taken before Run, last first
+}
+
+// newNode constructs every part and takes the addresses, so that whatever cannot work is an error
+// here, before anything runs. With testChannel it also makes sure that ffmpeg can make one.
+func newNode(ctx context.Context, c config.Config, testChannel bool, log *slog.Logger) (_ *node, err error) {
+	n := &node{config: c, log: log, registry: prometheus.NewRegistry(), group: lifecycle.NewGroup(log)}
+	defer func() {
+		if err != nil {
+			n.giveBack()
+		}
+	}()
+	n.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	if err := os.MkdirAll(c.Data, 0o750); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if testChannel {
+		if n.testChannel, err = ffmpeg.Probe(ctx, c.FFmpeg); err != nil {
+			return nil, fmt.Errorf("test channel: %w", err)
+		}
+	}
+
+	// With the arrows of the data: from where records rest to where frames come from.
+	if n.telemetry, err = newTelemetry(n); err != nil {
+		return nil, err
+	}
+	if n.analytics, err = newAnalytics(n); err != nil {
+		return nil, err
+	}
+	if n.origin, err = newOrigin(n); err != nil {
+		return nil, err
+	}
+	if n.edge, err = newEdge(n); err != nil {
+		return nil, err
+	}
+	if n.public, err = n.listener("public", c.Public, n.edge.handler()); err != nil {
+		return nil, err
+	}
+	if n.console, err = newConsole(n); err != nil {
+		return nil, err
+	}
+	if n.private, err = n.listener("private", c.Private, n.console.handler(n)); err != nil {
+		return nil, err
+	}
+	n.order()
+	return n, nil
+}
+
+func (n *node) listener(name string, c httpserver.Config, handler httpHandler) (*httpserver.Server, error) {
+	server, err := httpserver.New(httpserver.Settings{Config: c, Handler: handler, Log: n.log.With("listener", name)})
+	if err != nil {
+		return nil, err
+	}
+	if err := server.Listen(); err != nil {
+		return nil, fmt.Errorf("%s listener: %w", name, err)
+	}
+	n.ended = append(n.ended, server.Close)
+	return server, nil
+}
+
+// order says what starts after what. It stops the other way round, against the arrows: the test
+// channel and the publishers go first, the packager writes its last segment, the edge lets its
+// viewers finish, the bus flushes, and the store closes last.
+func (n *node) order() {
+	n.telemetry.addStore(n.group)
+	n.telemetry.addBus(n.group)
+	n.console.add(n.group)
+	n.group.Add(lifecycle.Service("private listener", n.private.Run))
+	n.edge.add(n.group)
+	n.group.Add(lifecycle.Service("public listener", n.public.Run))
+	n.origin.add(n.group)
+	if n.testChannel != nil {
+		n.group.Add(n.testChannelPart())
+	}
+}
+
+// Run runs the node until ctx ends, and calls started when all of it is ready.
+func (n *node) Run(ctx context.Context, started func()) error {
+	return n.group.Run(ctx, started)
+}
+
+// giveBack closes what newNode has opened if Run is never called.
+func (n *node) giveBack() {
+	for i := len(n.ended) - 1; i >= 0; i-- {
+		if err := n.ended[i](); err != nil {
+			n.log.Warn("closing after a failed start", "error", err)
+		}
+	}
+}
+
+func (n *node) testChannelPart() lifecycle.Part {
+	return lifecycle.Service("test channel", func(ctx context.Context) error {
+		channel := ffmpeg.DefaultTestChannel(n.addresses().rtmpFor(testStream))
+		args, err := channel.Args(n.testChannel)
+		if err != nil {
+			return err
+		}
+		return ffmpeg.Child{Path: n.testChannel.Path, Args: args, Log: n.log.With("part", "test channel")}.Keep(ctx)
+	})
+}
