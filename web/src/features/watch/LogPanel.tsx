@@ -73,7 +73,7 @@ export function LogPanel({ log }: { log: RequestLog }) {
         </ol>
       </div>
       <p className="foot">
-        {held ? 'Held while you read' : 'Following'} · {shown.length} of the last {maxEntries} at most · point at a key for its meaning
+        {held ? 'Held while you read' : 'Following'} · {shown.length} shown, the last {maxEntries} are kept · point at a key for its meaning
       </p>
     </section>
   )

@@ -33,7 +33,10 @@ const events = ['ps', 'bc', 'pr', 'rr', 'e', 't', 'm', 'um', 'b']
  * Reports go out in batches: one POST for each event would double the requests of a viewer. The
  * interval is in seconds.
  */
-const target = { url: '/cmcd', interval: 10, batchSize: 5, version: 2 as const }
+const target = () => ({ url: absolute('/cmcd'), interval: 10, batchSize: 5, version: 2 as const })
+
+/** Shaka takes a path for the name of a host, so every address is whole. */
+const absolute = (path: string) => new URL(path, location.href).href
 
 const hls: Start = async (options, sid, video, listener) => {
   // Not the light build: it has no CMCD.
@@ -48,7 +51,7 @@ const hls: Start = async (options, sid, video, listener) => {
       useHeaders: false,
       version: options.cmcd,
       rtpSafetyFactor: safety,
-      ...(options.events ? { eventTargets: [{ ...target, events: events as never[] }] } : {}),
+      ...(options.events ? { eventTargets: [{ ...target(), events: events as never[] }] } : {}),
     },
   })
   hls.on(Hls.Events.ERROR, (_, data) => {
@@ -56,7 +59,8 @@ const hls: Start = async (options, sid, video, listener) => {
     if (data.fatal) listener.fatal(message)
     else listener.warning(message)
   })
-  hls.loadSource(hlsPath(options.stream))
+  hls.on(Hls.Events.MANIFEST_PARSED, () => void video.play().catch(() => undefined))
+  hls.loadSource(absolute(hlsPath(options.stream)))
   hls.attachMedia(video)
   return {
     figures: () => ({
@@ -86,7 +90,7 @@ const dash: Start = async (options, sid, video, listener) => {
         version: options.cmcd,
         rtpSafetyFactor: safety,
         includeInRequests: ['segment', 'mpd'],
-        ...(options.events ? { eventTargets: [{ ...target, enabled: true, events }] } : {}),
+        ...(options.events ? { eventTargets: [{ ...target(), enabled: true, events }] } : {}),
       },
     },
   })
@@ -98,7 +102,7 @@ const dash: Start = async (options, sid, video, listener) => {
     if (error.code === 27 || error.code === 28) listener.warning(message)
     else listener.fatal(message)
   })
-  player.initialize(video, dashPath(options.stream), true)
+  player.initialize(video, absolute(dashPath(options.stream)), true)
   // Without this it asks a clock in the internet for the time when the MPD names none.
   player.clearDefaultUTCTimingSources()
   return {
@@ -127,7 +131,7 @@ const shaka: Start = async (options, sid, video, listener) => {
       useHeaders: false,
       version: options.cmcd,
       rtpSafetyFactor: safety,
-      ...(options.events ? { eventTargets: [{ ...target, enabled: true, mode: 'event', useHeaders: false, includeKeys: [], events }] } : {}),
+      ...(options.events ? { eventTargets: [{ ...target(), enabled: true, mode: 'event', useHeaders: false, includeKeys: [], events }] } : {}),
     },
   })
   const report = (error: ShakaError) => {
@@ -138,7 +142,7 @@ const shaka: Start = async (options, sid, video, listener) => {
   player.addEventListener('error', (event) => report((event as unknown as { detail: ShakaError }).detail))
   await player.attach(video)
   // load ends when enough is known to play, or when destroy was called.
-  player.load(options.manifest === 'hls' ? hlsPath(options.stream) : dashPath(options.stream)).then(
+  player.load(absolute(options.manifest === 'hls' ? hlsPath(options.stream) : dashPath(options.stream))).then(
     () => void video.play().catch(() => undefined),
     (error: unknown) => {
       if (error instanceof shaka.util.Error && error.code === shaka.util.Error.Code.LOAD_INTERRUPTED) return

@@ -173,7 +173,7 @@ export class Viewing {
           },
         })
         this.playback = playback
-        void this.video.play().catch(() => undefined)
+        // No play() here: dash.js refreshes the MPD only after a play event that it has seen itself.
       } catch (error) {
         if (current()) this.fail(error instanceof Error ? error.message : String(error))
       }

@@ -99,7 +99,7 @@ function tapFetch(scope: Scope, log: RequestLog): () => void {
     if (observer) waiting.set(found.url, [...(waiting.get(found.url) ?? []), id])
     try {
       const response = await original.call(scope, input, init)
-      const length = response.headers.get('Content-Length')
+      const length = response.status === 204 ? '0' : response.headers.get('Content-Length')
       log.finish(id, {
         status: response.status,
         cacheStatus: cacheStatus(response.headers.get('Cache-Status')),
