@@ -1,0 +1,273 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// chunkBytes is the unit in which bodies are held and handed to readers.
+	chunkBytes = 256 << 10
+	// firstBytes is what a body of unknown length begins with.
+	firstBytes = 4 << 10
+)
+
+// ErrLength says that an answer had fewer or more bytes than its Content-Length.
+var ErrLength = errors.New("the answer is not as long as it says")
+
+// errNoReaders ends the fill of a body that nobody reads and nobody can find any more.
+var errNoReaders = errors.New("nobody reads the object any more")
+
+// Body are the bytes of an object. One goroutine fills it, in order; any number of readers follow.
+// Bytes that have been published never change.
+//
+// A body of unknown length that outgrows what the cache may hold becomes a window: it is taken out of
+// the index, keeps only what its readers have still to read, and grows no further than the slowest of
+// them lets it. It may then hold two chunks beside what it is charged for.
+type Body struct {
+	cache  *Cache
+	key    string
+	length int64 // -1: not known before the end
+
+	// refs are the index, the filler and each reader; the last gives the charge back. It is
+	// increased only under Cache.mu or by one who has a reference.
+	refs    atomic.Int32
+	charged int64 // by the filler, before any reference can be the last
+	// complete is set after the last change to anything below, so that readers of a complete body
+	// need no lock.
+	complete atomic.Bool
+
+	mu      sync.Mutex
+	chunks  [][]byte
+	first   int64 // number of chunks that a window has left behind
+	size    int64 // bytes published
+	err     error
+	done    bool
+	changed chan struct{} // closed at the next change; nil if nobody waits
+	window  bool
+	readers map[*Reader]struct{} // of a body that is not complete
+	moved   chan struct{}        // closed when a reader of a window moves; nil if the filler does not wait
+}
+
+// release gives one reference back.
+func (b *Body) release() {
+	if b.refs.Add(-1) == 0 {
+		b.cache.used.Add(-b.charged)
+		return
+	}
+	if !b.complete.Load() {
+		b.mu.Lock()
+		b.wakeFiller()
+		b.mu.Unlock()
+	}
+}
+
+// fill reads r to its end and publishes what it reads.
+func (b *Body) fill(ctx context.Context, r io.Reader) error {
+	err := b.pump(ctx, r)
+	b.mu.Lock()
+	b.done, b.err = true, err
+	if err == nil {
+		b.length = b.size
+		b.trim()
+	}
+	b.readers = nil
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+	b.mu.Unlock()
+	if err == nil && !b.window {
+		b.complete.Store(true)
+	}
+	return err
+}
+
+func (b *Body) pump(ctx context.Context, r io.Reader) error {
+	for {
+		if b.size == b.length {
+			return expectEnd(r)
+		}
+		free, err := b.free(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := r.Read(free)
+		if n > 0 {
+			b.publish(n)
+		}
+		switch {
+		case err == io.EOF && b.length >= 0 && b.size < b.length:
+			return fmt.Errorf("%w: %d of %d bytes", ErrLength, b.size, b.length)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// expectEnd reads the end of an answer of which all bytes have come.
+func expectEnd(r io.Reader) error {
+	var one [1]byte
+	for {
+		n, err := r.Read(one[:])
+		switch {
+		case n > 0:
+			return fmt.Errorf("%w: it goes on", ErrLength)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// free returns room behind the published bytes. Only the filler calls it, so it may read what only the
+// filler writes without the lock.
+func (b *Body) free(ctx context.Context) ([]byte, error) {
+	for {
+		at := int(b.size/chunkBytes - b.first)
+		offset := int(b.size % chunkBytes)
+		if at < len(b.chunks) && offset < len(b.chunks[at]) {
+			return b.chunks[at][offset:], nil
+		}
+		if b.length >= 0 {
+			b.addChunk(make([]byte, min(chunkBytes, b.length-b.size)))
+			continue
+		}
+		have := 0 // bytes of the chunk that is to grow; 0: a new one
+		if at < len(b.chunks) {
+			have = len(b.chunks[at])
+		}
+		if b.window || !b.charge(max(firstBytes, int64(have))) {
+			if !b.window {
+				b.becomeWindow()
+			}
+			if err := b.waitForReaders(ctx); err != nil {
+				return nil, err
+			}
+			at = int(b.size/chunkBytes - b.first)
+			b.resizeChunk(at, chunkBytes)
+			continue
+		}
+		b.resizeChunk(at, max(firstBytes, 2*have))
+	}
+}
+
+// charge asks the cache for n more bytes.
+func (b *Body) charge(n int64) bool {
+	if b.charged-overheadBytes+n > b.cache.cfg.MaxObjectBytes || !b.cache.reserve(n) {
+		return false
+	}
+	b.charged += n
+	return true
+}
+
+func (b *Body) addChunk(chunk []byte) {
+	b.mu.Lock()
+	b.chunks = append(b.chunks, chunk)
+	b.mu.Unlock()
+}
+
+// resizeChunk gives the chunk at index at the size n; readers keep the slices that they have.
+func (b *Body) resizeChunk(at, n int) {
+	chunk := make([]byte, n)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if at < len(b.chunks) {
+		copy(chunk, b.chunks[at])
+		b.chunks[at] = chunk
+		return
+	}
+	b.chunks = append(b.chunks, chunk)
+}
+
+// trim gives back the room of the last chunk that was not needed. Called with mu held.
+func (b *Body) trim() {
+	if len(b.chunks) == 0 || b.window {
+		return
+	}
+	last := len(b.chunks) - 1
+	need := b.size - int64(last)*chunkBytes
+	spare := int64(len(b.chunks[last])) - need
+	if spare <= 0 {
+		return
+	}
+	chunk := make([]byte, need)
+	copy(chunk, b.chunks[last])
+	b.chunks[last] = chunk
+	b.charged -= spare
+	b.cache.used.Add(-spare)
+}
+
+func (b *Body) publish(n int) {
+	b.mu.Lock()
+	b.size += int64(n)
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+	b.mu.Unlock()
+}
+
+// becomeWindow takes the body out of the index, after which no new reader can find it.
+func (b *Body) becomeWindow() {
+	b.cache.detach(b)
+	b.mu.Lock()
+	b.window = true
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+	b.mu.Unlock()
+}
+
+// waitForReaders forgets the chunks that the slowest reader has left behind, and waits until there is
+// room for one more.
+func (b *Body) waitForReaders(ctx context.Context) error {
+	for {
+		b.mu.Lock()
+		if len(b.readers) == 0 && b.refs.Load() <= 1 {
+			b.mu.Unlock()
+			return errNoReaders
+		}
+		slowest := b.size
+		for r := range b.readers {
+			slowest = min(slowest, r.offset)
+		}
+		if b.refs.Load() > int32(len(b.readers))+1 {
+			slowest = min(slowest, b.first*chunkBytes) // somebody is about to open a reader
+		}
+		if n := slowest/chunkBytes - b.first; n > 0 {
+			clear(b.chunks[:n])
+			b.chunks = b.chunks[n:]
+			b.first += n
+		}
+		// With less than a chunk and its successor nothing would move.
+		if int64(len(b.chunks)) < max(2, b.charged/chunkBytes) {
+			b.mu.Unlock()
+			return nil
+		}
+		moved := make(chan struct{})
+		b.moved = moved
+		b.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// wakeFiller tells a filler that waits for readers. Called with mu held.
+func (b *Body) wakeFiller() {
+	if b.moved != nil {
+		close(b.moved)
+		b.moved = nil
+	}
+}

@@ -1,0 +1,157 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weir-stream/weir/internal/cdn/cache"
+	"github.com/weir-stream/weir/internal/telemetry"
+)
+
+// Settings are what a Handler needs.
+type Settings struct {
+	Config Config
+	// ID names this edge in Cache-Status and in telemetry.
+	ID string
+	// Origin is asked for what the cache has not. Redirects are the origin's answer like any other.
+	Origin http.RoundTripper
+	// OriginURL is what a request's path is appended to.
+	OriginURL *url.URL
+	Cache     *cache.Cache
+	// Observe is given one row per request, preflights excepted, after the last byte. It must not
+	// block. It may be nil.
+	Observe    func(telemetry.Request)
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Handler answers viewers. It is safe for concurrent use.
+type Handler struct {
+	cfg       Config
+	id        string
+	name      string // id in wire form
+	via       []string
+	origin    http.RoundTripper
+	originURL *url.URL
+	cache     *cache.Cache
+	observe   func(telemetry.Request)
+	log       *slog.Logger
+	metrics   *metrics
+	now       func() time.Time
+
+	fetches *limiter // for the cache
+	passes  *limiter // for one viewer
+
+	// ctx is the context of fetches: theirs, not that of the viewer who was first.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // fetches; added to with mu held while not closed
+}
+
+// New returns a Handler. It serves at once; [Handler.Run] ends its fetches.
+func New(s Settings) (*Handler, error) {
+	if err := s.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	switch {
+	case s.ID == "":
+		return nil, errors.New("edge: no ID is given")
+	case s.Origin == nil || s.OriginURL == nil:
+		return nil, errors.New("edge: no origin is given")
+	case s.Cache == nil:
+		return nil, errors.New("edge: no cache is given")
+	}
+	h := &Handler{
+		cfg: s.Config, id: s.ID, name: wireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
+		cache: s.Cache, observe: s.Observe, log: s.Log, now: s.Now,
+		fetches: newLimiter(s.Config.MaxFetches, s.Config.MaxQueue, s.Config.QueueTimeout),
+		passes:  newLimiter(s.Config.MaxPasses, s.Config.MaxQueue, s.Config.QueueTimeout),
+	}
+	h.via = []string{"1.1 weir"}
+	if isToken(s.ID) {
+		h.via = []string{"1.1 " + s.ID}
+	}
+	if h.observe == nil {
+		h.observe = func(telemetry.Request) {}
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	m, err := newMetrics(s.Registerer, h)
+	if err != nil {
+		return nil, fmt.Errorf("edge: register metrics: %w", err)
+	}
+	h.metrics = m
+	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	return h, nil
+}
+
+// Run blocks until ctx ends, then ends the fetches that are running and waits for them. Listeners are
+// to be stopped before: what is asked of the handler afterwards is answered from the cache or with 503.
+func (h *Handler) Run(ctx context.Context) error {
+	<-ctx.Done()
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.cancel(errClosing)
+	h.running.Wait()
+	return nil
+}
+
+// begin announces a fetch; false if there are to be no more.
+func (h *Handler) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.running.Add(1)
+	return true
+}
+
+// ServeHTTP answers GET, HEAD and OPTIONS.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions {
+		h.options(w, r)
+		return
+	}
+	x := &exchange{h: h, r: r, w: output{ResponseWriter: w, now: h.now}}
+	x.row.Time = h.now()
+	x.answer()
+	x.finish()
+	if x.broken {
+		// Some of the body has been sent and the rest will never come: only an end without an end
+		// tells the viewer so.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// options answers a CORS preflight. It is counted, but is no row: it is the browser's, not the player's.
+func (h *Handler) options(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	addCORS(header)
+	header.Set("Allow", allowedMethods)
+	if r.Header.Get("Access-Control-Request-Method") != "" {
+		header.Set("Access-Control-Allow-Methods", allowedMethods)
+		header.Set("Access-Control-Allow-Headers", allowedHeaders)
+		header.Set("Access-Control-Max-Age", preflightAge)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	h.metrics.preflights.Inc()
+}

@@ -1,0 +1,112 @@
+package edge
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weir-stream/weir/internal/telemetry"
+)
+
+type metrics struct {
+	requests   *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	ttfb       *prometheus.HistogramVec
+	aborted    prometheus.Counter
+	preflights prometheus.Counter
+	fetches    *prometheus.CounterVec
+	fetchTTFB  prometheus.Histogram
+	filling    prometheus.Gauge
+	broken     prometheus.Counter
+	refused    prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer, h *Handler) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_cdn_edge_requests_total",
+			Help: "Requests of viewers that have been answered, by cache status, kind of object and class of status code.",
+		}, []string{"cache", "kind", "status"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_cdn_edge_response_bytes_total",
+			Help: "Body bytes written to viewers, by cache status.",
+		}, []string{"cache"}),
+		ttfb: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "weir_cdn_edge_response_ttfb_seconds",
+			Help:    "Time from the request to the first byte of the answer, by cache status.",
+			Buckets: []float64{.0005, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"cache"}),
+		aborted:    counter("weir_cdn_edge_aborted_total", "Requests whose viewer went away before the last byte."),
+		preflights: counter("weir_cdn_edge_preflights_total", "CORS preflights and other OPTIONS requests answered."),
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_cdn_edge_fetches_total",
+			Help: "Requests to the origin, by status code; 0 is no answer.",
+		}, []string{"status"}),
+		fetchTTFB: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "weir_cdn_edge_fetch_ttfb_seconds",
+			Help:    "Time from a request to the origin to the head of its answer.",
+			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		filling: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_cdn_edge_filling_objects",
+			Help: "Objects whose bytes are arriving from the origin.",
+		}),
+		broken:  counter("weir_cdn_edge_broken_fills_total", "Objects that the origin has not sent to their end."),
+		refused: counter("weir_cdn_edge_refused_fetches_total", "Fetches refused because as many ran and waited as may."),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{
+		m.requests, m.bytes, m.ttfb, m.aborted, m.preflights, m.fetches, m.fetchTTFB, m.filling, m.broken, m.refused,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "weir_cdn_edge_queued_fetches",
+			Help: "Fetches that wait for another to end.",
+		}, func() float64 { return float64(h.fetches.queued.Load() + h.passes.queued.Load()) }),
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) answered(row *telemetry.Request) {
+	m.requests.WithLabelValues(row.CacheStatus, row.Kind, class(row.Status)).Inc()
+	m.bytes.WithLabelValues(row.CacheStatus).Add(float64(row.Bytes))
+	if row.Status != 0 {
+		m.ttfb.WithLabelValues(row.CacheStatus).Observe(row.TTFB.Seconds())
+	}
+	if row.Aborted {
+		m.aborted.Inc()
+	}
+}
+
+func (m *metrics) fetched(status int, ttfb time.Duration) {
+	m.fetches.WithLabelValues(strconv.Itoa(status)).Inc()
+	if status != 0 {
+		m.fetchTTFB.Observe(ttfb.Seconds())
+	}
+}
+
+// class returns the class of a status code, such as "2xx"; "none" if there was no answer.
+func class(status int) string {
+	switch status / 100 {
+	case 1:
+		return "1xx"
+	case 2:
+		return "2xx"
+	case 3:
+		return "3xx"
+	case 4:
+		return "4xx"
+	case 5:
+		return "5xx"
+	default:
+		return "none"
+	}
+}
