@@ -52,9 +52,11 @@ type chunkStream struct {
 type ReaderSettings struct {
 	// MaxMessage bounds one message in bytes, and also all that are begun at a time.
 	MaxMessage int
-	// AckWindow is how many bytes are received between acknowledgements until the peer says otherwise.
-	AckWindow uint32
-	// Ack is called when an acknowledgement is due (§5.4.3), within ReadMessage. Nil: never.
+	// Ack is called within ReadMessage when an acknowledgement is due (§5.4.3): after each window of
+	// bytes, once the peer has set one. Nil: never.
+	//
+	// Peers that set no window get none, because FFmpeg does not read them: it closes with them unread,
+	// which resets the connection, and what it has sent last is lost with it.
 	Ack func(received uint32) error
 }
 
@@ -62,7 +64,7 @@ type ReaderSettings struct {
 func NewReader(r io.Reader, s ReaderSettings) *Reader {
 	return &Reader{
 		br: bufio.NewReaderSize(r, 16<<10), maxMessage: s.MaxMessage, ack: s.Ack,
-		window: uint64(s.AckWindow), chunkSize: defaultChunkSize, streams: make(map[uint32]*chunkStream),
+		chunkSize: defaultChunkSize, streams: make(map[uint32]*chunkStream),
 	}
 }
 
@@ -108,11 +110,7 @@ func (r *Reader) obey(m Message) error {
 			cs.payload, cs.partial = nil, false
 		}
 	case WindowAckSize:
-		// The window set by default stays the greatest, so that a peer that never waits is not the
-		// reason for one that does.
-		if value > 0 && (r.window == 0 || uint64(value) < r.window) {
-			r.window = uint64(value)
-		}
+		r.window = uint64(value)
 	}
 	return nil
 }

@@ -3,12 +3,10 @@ package rtmp
 import "github.com/weir-stream/weir/internal/media"
 
 const (
-	// restartBehind is how far behind its track's last timestamp one must be for the publisher's clock
-	// to have begun anew. Nearer ones are disorder.
-	restartBehind = 1000
-	// straggler bounds how far ahead of its track the message of a clock before the restart can be.
-	straggler = 10_000
-	// gridTolerance is how far an audio timestamp may be off the grid of whole frames before the grid
+	// disorder bounds, in milliseconds, how far a timestamp is from its track's last one by disorder.
+	// One further behind shows that the publisher's clock has begun anew.
+	disorder = 1000
+	// gridTolerance is how far, in milliseconds, an audio timestamp may be off the grid of whole frames before the grid
 	// moves to it. RTMP's milliseconds are off by up to one; some encoders' by a video frame.
 	gridTolerance = 30
 )
@@ -49,13 +47,13 @@ func (c *clock) at(p *position, timestamp uint32) (int64, repair) {
 		return now, repairNone
 	}
 	done := repairNone
-	if late := now - p.last; late < -restartBehind || late > straggler {
+	if ahead := now - p.last; ahead < -disorder || ahead > disorder {
 		switch old := c.raw + c.previous; {
-		case c.previous != c.offset && old-p.last >= -restartBehind && old-p.last <= straggler:
+		case c.previous != c.offset && old-p.last >= -disorder && old-p.last <= disorder:
 			now = old // of before the restart that another track has shown
-		case late < 0:
+		case ahead < 0:
 			c.previous = c.offset
-			c.offset += -late
+			c.offset -= ahead
 			now, done = p.last, repairRestart
 		}
 	}

@@ -86,7 +86,6 @@ func (c *conn) connect(transaction float64, argument any) error {
 	c.app = app
 	c.appQuery, _ = url.ParseQuery(query) // keeps what it can read
 	c.connected = true
-	c.expect(c.server.config.HandshakeTimeout)
 	err := c.writer.WriteMessage(rtmp.Uint32(rtmp.WindowAckSize, ackWindow))
 	if err != nil {
 		return err

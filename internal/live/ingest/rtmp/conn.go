@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// ackWindow is what FFmpeg and most servers use, about a second of a good picture.
+	// ackWindow is what is asked of the peer for the little that is sent to it, as most servers do.
 	ackWindow = 2_500_000
 	// lingerTime and lingerBytes bound what is read from a peer that has been refused. Closing with
 	// bytes unread would reset the connection, and the status might be lost with it.
@@ -30,6 +30,7 @@ const (
 var (
 	errStopped = errors.New("the server is stopping")
 	errKicked  = errors.New("the stream was ended by the server")
+	errPanic   = errors.New("panic")
 )
 
 // statusError ends a connection with a status for the peer.
@@ -94,7 +95,7 @@ func (c *conn) interrupt(cause error) {
 func (c *conn) expect(within time.Duration) {
 	now := time.Now()
 	// Moving it on every message would cost more than the message.
-	if c.deadline.Sub(now) > within-within/8 {
+	if left := c.deadline.Sub(now); left <= within && left > within-within/8 {
 		return
 	}
 	c.mu.Lock()
@@ -139,7 +140,7 @@ func (c *conn) serve(ctx context.Context) {
 func (c *conn) run(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
 		}
 	}()
 	c.expect(c.server.config.HandshakeTimeout)
@@ -148,8 +149,8 @@ func (c *conn) run(ctx context.Context) (err error) {
 	}
 	c.writer = rtmp.NewWriter(deadlineWriter{c})
 	c.reader = rtmp.NewReader(c.netConn, rtmp.ReaderSettings{
-		MaxMessage: c.server.config.MaxMessageBytes, AckWindow: ackWindow,
-		Ack: func(received uint32) error { return c.send(rtmp.Uint32(rtmp.Acknowledgement, received)) },
+		MaxMessage: c.server.config.MaxMessageBytes,
+		Ack:        func(received uint32) error { return c.send(rtmp.Uint32(rtmp.Acknowledgement, received)) },
 	})
 	for {
 		if c.publisher != nil {
@@ -271,6 +272,8 @@ func (c *conn) tell(err error) reason {
 		status = &statusError{reason: reasonKicked, code: "NetStream.Publish.Failed", description: err.Error()}
 	case errors.Is(err, rtmp.ErrTooLarge):
 		status = &statusError{reason: reasonTooLarge, code: "NetStream.Publish.Failed", description: err.Error()}
+	case errors.Is(err, errPanic):
+		return reasonInternal
 	case errors.Is(err, rtmp.ErrNotRTMP):
 		return reasonNotRTMP
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

@@ -18,6 +18,7 @@ const (
 	reasonKicked      reason = "kicked"      // the stream was ended from here
 	reasonStopped     reason = "stopped"     // the server stops
 	reasonFull        reason = "full"        // too many connections or streams
+	reasonInternal    reason = "internal"    // a mistake in this program
 )
 
 type metrics struct {
