@@ -81,7 +81,8 @@ func text(s string) driver.Value {
 func client(a interface {
 	IsValid() bool
 	String() string
-}) driver.Value {
+},
+) driver.Value {
 	if !a.IsValid() {
 		return nil
 	}

@@ -6,13 +6,18 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/telemetry"
+	"github.com/weir-stream/weir/internal/telemetry/store/storetest"
 )
 
 func open(t testing.TB, dir string) *Store {
@@ -27,6 +32,155 @@ func open(t testing.TB, dir string) *Store {
 		}
 	})
 	return s
+}
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, dir string) storetest.Store {
+		config := DefaultConfig()
+		config.Retention = 0
+		s, err := New(Settings{Config: config, Dir: dir, Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+// requests returns n requests of one session, a millisecond apart from start.
+func requests(n int, start time.Time) telemetry.Batch {
+	var b telemetry.Batch
+	for i := range n {
+		r := telemetry.Request{ID: uuid.Must(uuid.NewV7()), Time: start.Add(time.Duration(i) * time.Millisecond), Edge: "edge-1", HasCMCD: true}
+		r.CMCD.SetText(cmcd.KeySID, "s")
+		b.Requests = append(b.Requests, r)
+	}
+	return b
+}
+
+func number(t *testing.T, s *Store, statement string, args ...any) (n int) {
+	t.Helper()
+	rows, err := s.Select(t.Context(), statement, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	return n
+}
+
+func TestRetentionDeletesWhatIsTooOld(t *testing.T) {
+	s := open(t, t.TempDir())
+	now := time.Now()
+	for _, age := range []time.Duration{0, 29 * 24 * time.Hour, 31 * 24 * time.Hour} {
+		if err := s.Append(t.Context(), requests(10, now.Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.expire(now.Add(-s.config.Retention)); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, s, "SELECT count(*) FROM requests"); n != 20 {
+		t.Errorf("%d requests are left, want 20", n)
+	}
+}
+
+func TestSelectCannotLeaveTheDatabase(t *testing.T) {
+	s := open(t, t.TempDir())
+	secret := filepath.Join(t.TempDir(), "secret.csv")
+	if err := os.WriteFile(secret, []byte("a,b\n1,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		"SELECT * FROM read_csv('" + secret + "')", "SELECT * FROM '" + secret + "'", "SELECT * FROM read_text('" + secret + "')",
+		"SELECT * FROM glob('/*')", "COPY requests TO '" + secret + "'", "ATTACH '" + secret + "'", "SET memory_limit = '100GB'",
+		"INSTALL httpfs", "LOAD httpfs", "PRAGMA enable_external_access = true", "EXPLAIN ANALYZE DELETE FROM requests",
+		"SELECT * FROM read_parquet('https://example.com/x.parquet')", "EXPORT DATABASE '" + secret + "'",
+	} {
+		rows, err := s.Select(t.Context(), statement)
+		if err != nil {
+			continue
+		}
+		for rows.Next() {
+		}
+		if rows.Err() == nil {
+			t.Errorf("%s was allowed", statement)
+		}
+		rows.Close()
+	}
+}
+
+func TestSelectEndsAfterItsTime(t *testing.T) {
+	config := DefaultConfig()
+	config.QueryTimeout = 50 * time.Millisecond
+	s, err := New(Settings{Config: config, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rows, err := s.Select(t.Context(), "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b")
+	if err == nil {
+		for rows.Next() {
+		}
+		err = rows.Err()
+		rows.Close()
+	}
+	if err == nil {
+		t.Error("a query of hours came to its end")
+	}
+	if err := s.Append(t.Context(), requests(1, time.Now())); err != nil {
+		t.Errorf("append after a query that was cut off: %v", err)
+	}
+}
+
+func TestANewerSchemaIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if _, err := s.db.exec("INSERT INTO schema_version VALUES (99, now()::TIMESTAMP)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Settings{Config: DefaultConfig(), Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer Weir") {
+		t.Errorf("error is %v, want one that speaks of a newer Weir", err)
+	}
+}
+
+func TestABrokenDatabaseIsOpenedAgain(t *testing.T) {
+	s := open(t, t.TempDir())
+	if err := s.Append(t.Context(), requests(5, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.broken = true
+	s.mu.Unlock()
+	if err := s.Append(t.Context(), requests(5, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, s, "SELECT count(*) FROM requests"); n != 10 {
+		t.Errorf("%d requests, want 10", n)
+	}
+}
+
+func TestAMismatchIsPermanent(t *testing.T) {
+	s := open(t, t.TempDir())
+	if _, err := s.db.exec("ALTER TABLE requests ADD COLUMN stranger INTEGER"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), requests(5, time.Now())); !telemetry.IsPermanent(err) {
+		t.Errorf("append to a table of another shape: error %v, want a permanent one", err)
+	}
+	reports := telemetry.Batch{Reports: []telemetry.Report{{ID: uuid.Must(uuid.NewV7()), Time: time.Now()}}}
+	if err := s.Append(t.Context(), reports); err != nil {
+		t.Errorf("the store does not go on after that: %v", err)
+	}
 }
 
 func BenchmarkAppend(b *testing.B) {
@@ -59,4 +213,3 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
-
