@@ -69,6 +69,9 @@ func (b *Body) release() {
 // fill reads r to its end and publishes what it reads.
 func (b *Body) fill(ctx context.Context, r io.Reader) error {
 	err := b.pump(ctx, r)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause // the reader only knows that its context has ended
+	}
 	b.mu.Lock()
 	b.done, b.err = true, err
 	if err == nil {

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -155,8 +153,3 @@ func TestMissThenHit(t *testing.T) {
 		t.Errorf("%d fetches, want 1", n)
 	}
 }
-
-var (
-	_ = fmt.Sprint
-	_ = time.Second
-)

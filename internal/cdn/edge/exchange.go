@@ -258,6 +258,9 @@ func (x *exchange) notModified() {
 	delete(header, "Content-Type")
 	delete(header, "Content-Encoding")
 	delete(header, "Accept-Ranges")
+	if len(header["Etag"]) > 0 {
+		delete(header, "Last-Modified") // the ETag says more (RFC 9110 §15.4.5)
+	}
 	x.w.WriteHeader(http.StatusNotModified)
 }
 
