@@ -21,7 +21,7 @@ export function parse(record: string): Pair[] {
     const key = equals < 0 ? text : text.slice(0, equals).trim()
     if (!/^[A-Za-z*][A-Za-z0-9_.*-]*$/.test(key)) continue
     const raw = equals < 0 ? '' : text.slice(equals + 1).trim()
-    pairs.push({ key, raw, value: equals < 0 ? true : decode(raw) })
+    pairs.push({ key, raw, value: decode(raw) })
   }
   return pairs
 }
@@ -34,7 +34,9 @@ export function parseBody(body: string): Pair[][] {
     .filter((pairs) => pairs.length > 0)
 }
 
-function decode(raw: string): Value {
+/** decode reads a value as it was written on the wire; "" is true. */
+export function decode(raw: string): Value {
+  if (raw === '') return true
   if (raw === '?1') return true
   if (raw === '?0') return false
   if (raw.startsWith('(')) {

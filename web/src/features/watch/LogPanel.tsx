@@ -136,7 +136,7 @@ function short(raw: string): string {
 function outcome(sent: Sent): { sign: string; text: string; bad: boolean } {
   if (sent.outcome) return { sign: '✕', text: sent.outcome, bad: sent.outcome === 'failed' }
   if (sent.status === undefined) return { sign: '…', text: 'sent', bad: false }
-  if (sent.status >= 400 || sent.status === 0) return { sign: '✕', text: String(sent.status), bad: true }
+  if (sent.status >= 400) return { sign: '✕', text: String(sent.status), bad: true }
   switch (sent.cacheStatus) {
     case 'hit':
       return { sign: '●', text: `${sent.status} hit`, bad: false }

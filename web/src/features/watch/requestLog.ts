@@ -16,7 +16,7 @@ export interface Sent {
   /** The first record's keys with their values as written on the wire, and as they read. */
   keys: Record<string, string>
   values: Record<string, Value>
-  /** From here on: as soon as it is known. A status of 0 is a request without an answer. */
+  /** From here on: as soon as it is known. A status of -1 is a request that got no answer. */
   status?: number
   outcome?: 'aborted' | 'failed'
   cacheStatus?: CacheStatus | ''

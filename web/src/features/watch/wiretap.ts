@@ -51,7 +51,7 @@ function tapXHR(scope: Scope, log: RequestLog): () => void {
       this.addEventListener('timeout', () => (outcome = 'failed'))
       this.addEventListener('loadend', (event) => {
         log.finish(id, {
-          status: this.status,
+          status: outcome ? -1 : this.status,
           outcome,
           cacheStatus: cacheStatus(this.status ? this.getResponseHeader('Cache-Status') : null),
           bytes: event.loaded,
@@ -111,7 +111,7 @@ function tapFetch(scope: Scope, log: RequestLog): () => void {
     } catch (error) {
       forget(found.url, id)
       const aborted = error instanceof DOMException && error.name === 'AbortError'
-      log.finish(id, { status: 0, outcome: aborted ? 'aborted' : 'failed', duration: performance.now() - started })
+      log.finish(id, { status: -1, outcome: aborted ? 'aborted' : 'failed', duration: performance.now() - started })
       throw error
     }
   }

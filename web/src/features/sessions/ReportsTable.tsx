@@ -1,0 +1,28 @@
+import type { PlayerEvent } from '../../api/client'
+import { meaning } from '../../cmcd/keys'
+import { nothing, time } from '../../ui/format'
+import { Keys } from './Keys'
+
+const shownAtOnce = 200
+
+/** ReportsTable is what the player posted of itself, newest first. */
+export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
+  const newest = reports.slice(-shownAtOnce).reverse()
+  return (
+    <div className="sheet reports">
+      {newest.map((r, i) => (
+        <details key={`${r.time} ${reports.length - i}`}>
+          <summary>
+            <time>{time(r.time, true)}</time>
+            <b>{after(meaning('e', r.event)) || r.event}</b>
+            <span className="quiet">{r.state ? after(meaning('sta', r.state)) || r.state : nothing}</span>
+          </summary>
+          <Keys cmcd={r.cmcd} />
+        </details>
+      ))}
+      {reports.length > shownAtOnce && <p className="quiet none">The newest {shownAtOnce} of {reports.length} reports.</p>}
+    </div>
+  )
+}
+
+const after = (text: string) => text.split(': ')[1] ?? ''

@@ -1,0 +1,155 @@
+import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
+import { useMemo } from 'react'
+import { ProblemError, type Session } from '../../api/client'
+import { Chart } from '../../ui/Chart'
+import { CopyButton } from '../../ui/CopyButton'
+import { Empty } from '../../ui/Empty'
+import { Facts, type Fact } from '../../ui/Facts'
+import { Failure } from '../../ui/Failure'
+import { Sign } from '../../ui/Sign'
+import { bitrate, bytes, clock, count, dateTime, nothing, percent, seconds, time } from '../../ui/format'
+import { sessionDetails } from './api'
+import { definitions, evidence } from './definitions'
+import { formatName } from './names'
+import { ReportsTable } from './ReportsTable'
+import { RequestTable } from './RequestTable'
+import { timelineOf } from './timeline'
+
+/** SessionPage tells what happened to one session, request by request. */
+export function SessionPage({ sid }: { sid: string }) {
+  const { data, error, refetch } = useQuery(sessionDetails(sid))
+  if (!data) {
+    if (error instanceof ProblemError && error.status === 404) {
+      return (
+        <Empty title="There is no record of this session.">
+          Its first record takes a few seconds to arrive; this page looks again by itself. <Link to="/sessions">All sessions</Link>
+        </Empty>
+      )
+    }
+    if (error) return <Failure what="The session" error={error} retry={() => void refetch()} />
+    return <p className="quiet">Loading…</p>
+  }
+  const { session, exchanges, reports, truncated } = data
+  return (
+    <>
+      <div className="heading">
+        <h1>
+          Session <span className="sid">{session.id}</span>
+        </h1>
+        <CopyButton text={session.id} label="session ID" />
+        {session.active ? (
+          <Sign tone="good" mark="●">
+            watching
+          </Sign>
+        ) : (
+          <Sign tone="quiet" mark="■">
+            ended
+          </Sign>
+        )}
+      </div>
+      <Facts facts={factsOf(session)} />
+      <Rebuffers session={session} />
+      <Timeline exchanges={exchanges} session={session} />
+      <section aria-labelledby="requests">
+        <div className="heading">
+          <h2 id="requests">Requests</h2>
+          {truncated && <p className="asof">The session has more records than are shown.</p>}
+        </div>
+        <RequestTable exchanges={exchanges} />
+      </section>
+      {reports.length > 0 && (
+        <section aria-labelledby="reports">
+          <div className="heading">
+            <h2 id="reports">Reports of the player</h2>
+          </div>
+          <ReportsTable reports={reports} />
+        </section>
+      )}
+    </>
+  )
+}
+
+function factsOf(s: Session): Fact[] {
+  const startup = s.startup_time_seconds === undefined ? nothing : `${seconds(s.startup_time_seconds)}${s.startup_estimated ? ' (estimated)' : ''}`
+  const rebuffers =
+    s.rebuffers.length === 0 ? 'none' : `${s.rebuffers.length} in ${seconds(s.rebuffer_time_seconds)} (${percent(s.rebuffer_ratio)})`
+  return [
+    { name: 'Stream', definition: definitions.stream, value: `${s.stream || nothing}${s.live ? ', live' : ''}` },
+    { name: 'Player', definition: definitions.player, value: `${s.player || 'unknown'} ${formatName(s.format)}` },
+    { name: 'CMCD', definition: definitions.cmcd, value: `version ${s.cmcd_version}` },
+    { name: 'Average bitrate', definition: definitions.bitrate, value: s.average_bitrate > 0 ? bitrate(s.average_bitrate) : nothing },
+    { name: 'Throughput', definition: definitions.throughput, value: s.average_throughput > 0 ? bitrate(s.average_throughput) : nothing },
+    { name: 'Played', definition: definitions.played, value: clock(s.played_time_seconds) },
+    { name: 'Startup', definition: definitions.startup, value: startup },
+    { name: 'Rebuffers', definition: definitions.rebuffers, value: rebuffers },
+    { name: 'Hit ratio', definition: definitions.hits, value: percent(s.hit_ratio) },
+    { name: 'Requests', definition: definitions.requests, value: count(s.requests) },
+    { name: 'Reports', definition: definitions.reports, value: count(s.reports) },
+    { name: 'Bytes', definition: definitions.bytes, value: bytes(s.bytes) },
+    {
+      name: 'Errors',
+      definition: definitions.errors,
+      value:
+        s.errors > 0 ? (
+          <Sign tone="bad" mark="✕">
+            {count(s.errors)}
+          </Sign>
+        ) : (
+          '0'
+        ),
+    },
+    { name: 'Started', definition: definitions.started, value: dateTime(s.start) },
+    { name: 'Last seen', definition: definitions.seen, value: dateTime(s.end) },
+    { name: 'Client', definition: definitions.client, value: <span title={s.user_agent}>{`${s.client || nothing}${s.edge ? ` at ${s.edge}` : ''}`}</span> },
+  ]
+}
+
+function Rebuffers({ session }: { session: Session }) {
+  if (session.rebuffers.length === 0) return null
+  return (
+    <section aria-labelledby="rebuffers">
+      <div className="heading">
+        <h2 id="rebuffers">Rebuffers</h2>
+      </div>
+      <ul className="rebuffers">
+        {session.rebuffers.map((r) => (
+          <li key={r.time}>
+            <Sign tone="bad" mark="▮▮">
+              {time(r.time, true)}
+            </Sign>{' '}
+            for <b>{seconds(r.duration_seconds)}</b>: {evidence[r.evidence] ?? r.evidence}
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
+
+function Timeline({ exchanges, session }: { exchanges: Parameters<typeof timelineOf>[0]; session: Session }) {
+  const timeline = useMemo(() => timelineOf(exchanges, session.rebuffers), [exchanges, session.rebuffers])
+  const buffer = useMemo(
+    () => [{ label: 'Buffer length', values: timeline.buffer, format: seconds, color: '--chart-1', fill: true }],
+    [timeline],
+  )
+  const rates = useMemo(
+    () => [
+      { label: 'Bitrate', values: timeline.bitrate, format: bitrate, color: '--chart-1', step: true },
+      { label: 'Throughput', values: timeline.throughput, format: bitrate, color: '--chart-2', dash: true },
+    ],
+    [timeline],
+  )
+  if (timeline.times.length < 2) return null
+  return (
+    <section className="charts" aria-labelledby="timeline">
+      <div className="heading">
+        <h2 id="timeline">Timeline</h2>
+        <p className="asof">as the player told with its requests for media{timeline.stalls.length > 0 ? '; rebuffers are shaded' : ''}</p>
+      </div>
+      <div className="pair">
+        <Chart label="Buffer length over time" times={timeline.times} series={buffer} spans={timeline.stalls} sync="session" />
+        <Chart label="Bitrate and measured throughput over time" times={timeline.times} series={rates} spans={timeline.stalls} sync="session" />
+      </div>
+    </section>
+  )
+}
