@@ -210,23 +210,29 @@ func BenchmarkStorm(b *testing.B) {
 	const size, rate, count = 4 << 20, 20 << 20, 200
 	hs := newHarness(b, pacedOrigin(size, rate), func(_ *Config, c *cache.Config) { c.CapacityBytes = 1 << 30 })
 	server := serve(b, hs)
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: count}}
-	defer client.CloseIdleConnections()
+	connections := make([]net.Conn, count)
+	for i := range connections {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		connections[i] = c
+	}
+	buffers := sync.Pool{New: func() any { return new([256 << 10]byte) }}
 	warm := func(target string) []time.Duration {
 		var viewers sync.WaitGroup
 		took := make([]time.Duration, count)
 		start := time.Now()
-		for i := range count {
+		for i, c := range connections {
 			viewers.Go(func() {
-				w, err := client.Get(server.URL + target)
-				if err != nil {
+				if _, err := io.WriteString(c, "GET "+target+" HTTP/1.1\r\nHost: edge\r\n\r\n"); err != nil {
 					b.Error(err)
-					return
 				}
-				n, err := io.Copy(io.Discard, w.Body)
-				_ = w.Body.Close()
-				if err != nil || n != size {
-					b.Errorf("%d bytes, %v", n, err)
+				buffer := buffers.Get().(*[256 << 10]byte)
+				defer buffers.Put(buffer)
+				if err := readAnswer(c, buffer[:], size); err != nil {
+					b.Error(err)
 				}
 				took[i] = time.Since(start)
 			})

@@ -52,6 +52,8 @@ type Handler struct {
 	fetches *limiter // for the cache
 	passes  *limiter // for one viewer
 
+	exchanges sync.Pool // of *exchange, which are large
+
 	// ctx is the context of fetches: theirs, not that of the viewer who was first.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -98,6 +100,7 @@ func New(s Settings) (*Handler, error) {
 		return nil, fmt.Errorf("edge: register metrics: %w", err)
 	}
 	h.metrics = m
+	h.exchanges.New = func() any { return new(exchange) }
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h, nil
 }
@@ -131,11 +134,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.options(w, r)
 		return
 	}
-	x := &exchange{h: h, r: r, w: output{ResponseWriter: w, now: h.now}}
+	x := h.exchanges.Get().(*exchange)
+	*x = exchange{h: h, r: r, w: output{ResponseWriter: w, now: h.now}}
 	x.row.Time = h.now()
 	x.answer()
 	x.finish()
-	if x.broken {
+	broken := x.broken
+	*x = exchange{} // nothing of one viewer is kept for the next
+	h.exchanges.Put(x)
+	if broken {
 		// Some of the body has been sent and the rest will never come: only an end without an end
 		// tells the viewer so.
 		panic(http.ErrAbortHandler)

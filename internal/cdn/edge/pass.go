@@ -52,7 +52,8 @@ func (x *exchange) pass() {
 func (x *exchange) relay(p passed) {
 	defer p.close()
 	// The viewer's end ends the fetch, also one that was made with the handler's context.
-	defer context.AfterFunc(x.r.Context(), func() { p.cancel(x.r.Context().Err()) })()
+	viewer := x.r.Context()
+	defer context.AfterFunc(viewer, func() { p.cancel(context.Cause(viewer)) })()
 	response := p.response
 	x.fetch = p.fetch
 	x.status.forwardStatus = response.StatusCode
