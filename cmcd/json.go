@@ -50,8 +50,7 @@ func jsonObjects(data []byte) ([]map[string]any, error) {
 }
 
 func parseObject(object map[string]any) (Values, error) {
-	var v Values
-	p := parser{v: &v}
+	var p parser
 	names := make([]string, 0, len(object))
 	for name := range object {
 		names = append(names, name)
@@ -83,12 +82,12 @@ func parseObject(object map[string]any) (Values, error) {
 		}
 		p.mark(k)
 		p.lists |= 1 << k
-		v.SetList(k, items...)
+		p.v.SetList(k, items...)
 	}
 	if err := p.finish(); err != nil {
 		return Values{}, err
 	}
-	return v, nil
+	return p.v, nil
 }
 
 // jsonValue turns a scalar of JSON into what it would be in a record.

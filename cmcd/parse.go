@@ -20,13 +20,12 @@ const (
 // of nor in version 1 are found where those of version 2 are. The value of nor is not
 // percent-decoded a second time (version 1 asks players to encode it, few do).
 func Parse(record string) (Values, error) {
-	var v Values
-	p := parser{v: &v}
+	var p parser
 	p.record(record)
 	if err := p.finish(); err != nil {
 		return Values{}, err
 	}
-	return v, nil
+	return p.v, nil
 }
 
 // ParseBody decodes the body of a report (§3.3): records separated by line feeds. Empty lines are
@@ -53,9 +52,10 @@ func SplitBody(body string) iter.Seq[string] {
 	}
 }
 
-// parser decodes records into v. Its cost is linear in the length of the input, see closing.
+// parser decodes records into v. Its cost is linear in the length of the input, see closing. It
+// has v as a value, because behind a pointer v would have to be on the heap.
 type parser struct {
-	v *Values
+	v Values
 	s string
 	i int
 	// scalars and lists are the list keys that came as a single value and as a list.
@@ -121,7 +121,7 @@ func (p *parser) record(s string) {
 
 // finish judges what all records together have given.
 func (p *parser) finish() error {
-	v := p.v
+	v := &p.v
 	version := v.Version()
 	if version > 2 {
 		return ErrVersion
@@ -147,7 +147,7 @@ const scalarInV1 uint64 = 1<<KeyBL | 1<<KeyBR | 1<<KeyMTP | 1<<KeyNOR | 1<<KeyTB
 // clean makes s printable: a record must fit into one line and into a database.
 func (p *parser) clean(s string) string {
 	i := 0
-	for i < len(s) && s[i] >= ' ' && s[i] < 0x7f || i < len(s) && s[i] == '\t' {
+	for i < len(s) && s[i] >= ' ' && s[i] < 0x7f {
 		i++
 	}
 	if i == len(s) {
@@ -156,17 +156,18 @@ func (p *parser) clean(s string) string {
 	if strings.TrimRight(s[i:], "\r\n\t ") == "" { // every player ends its body with a line feed
 		return s[:i]
 	}
-	p.warn(WarnCharacter)
-	return printable(s)
-}
-
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
+	strange := false
+	s = strings.Map(func(r rune) rune {
+		strange = strange || r != '\t' && (r < ' ' || r >= 0x7f)
 		if r < ' ' || r == 0x7f {
 			return ' '
 		}
 		return r // broken UTF-8 comes as U+FFFD
 	}, s)
+	if strange {
+		p.warn(WarnCharacter)
+	}
+	return s
 }
 
 func (p *parser) space() {
@@ -234,7 +235,7 @@ func (p *parser) custom(name string, bare bool) {
 		}
 	} else {
 		p.skip()
-		c.Value = strings.TrimRight(p.s[start:p.i], " \t")
+		c.Value = trimRight(p.s[start:p.i])
 		if !bare && c.Value == "" || bare && c.Value != "" && c.Value[0] != ';' {
 			p.warn(WarnBadValue)
 			return

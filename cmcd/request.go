@@ -14,8 +14,7 @@ var headerNames = [...]string{"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cm
 // arguments the last good one is taken. The result is false if the request has no CMCD, or none
 // that is of use.
 func FromRequest(rawQuery string, h http.Header) (Values, bool) {
-	var v Values
-	p := parser{v: &v}
+	var p parser
 	headers := false
 	for _, name := range headerNames {
 		for _, record := range h[name] {
@@ -30,25 +29,25 @@ func FromRequest(rawQuery string, h http.Header) (Values, bool) {
 			return Values{}, false
 		}
 		if _, _, ok := nextArgument(rawQuery, 0); ok {
-			v.Warnings |= WarnQueryIgnored
+			p.warn(WarnQueryIgnored)
 		}
-		return v, true
+		return p.v, true
 	}
 
+	var last Values
 	found := false
 	for start, end, ok := nextArgument(rawQuery, 0); ok; start, end, ok = nextArgument(rawQuery, end) {
-		var next Values
-		p := parser{v: &next}
+		p = parser{}
 		p.record(p.percentDecode(argumentValue(rawQuery[start:end])))
 		if p.finish() != nil {
 			continue
 		}
 		if found {
-			next.Warnings |= WarnRepeated
+			p.warn(WarnRepeated)
 		}
-		v, found = next, true
+		last, found = p.v, true
 	}
-	return v, found
+	return last, found
 }
 
 // StripQuery returns rawQuery without its CMCD arguments, and all else byte for byte. A cache uses

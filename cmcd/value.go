@@ -123,7 +123,14 @@ func (p *parser) scalar(k Key) value {
 	for p.i < len(p.s) && p.s[p.i] != ',' && (text || p.s[p.i] != ';') {
 		p.i++
 	}
-	return p.classify(strings.TrimRight(p.s[start:p.i], " \t"))
+	return p.classify(trimRight(p.s[start:p.i]))
+}
+
+func trimRight(s string) string {
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 func (p *parser) classify(s string) value {
@@ -283,7 +290,8 @@ func (p *parser) list(k Key) {
 // needs no memory.
 func (p *parser) add(first, item value, count int) {
 	if p.v.items == nil {
-		p.v.items = make([]Item, 0, 16)
+		// Nearly every item of a list with several has one parameter.
+		p.v.items = make([]Item, 0, min(2+strings.Count(p.s[p.i:], ";"), maxItems)+2)
 	}
 	if len(p.v.items)+2 > maxItems {
 		p.warn(WarnTooMany)

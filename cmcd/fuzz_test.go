@@ -1,0 +1,104 @@
+package cmcd
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func seeds(f *testing.F) {
+	for _, s := range []string{
+		`bl=21300,br=3200,bs,cid="faec5fc2-ac30-11ea-bb37-0242ac130002",d=4004,dl=18500,mtp=48100,nor="..%2F300kbps%2Ftrack.m4v",ot=v,pr=1.08,rtp=12000,sf=d,sid="6e2fb550",st=v,su,tb=6000`,
+		`bg,bl=(2100;v 1800;a),ec=("2001" "x"),nor=("a";r="0-99" "b"),ltc=-5,v=2,com.example-a=(b;p=1 "c,d"),com.example-b="\"x\\"`,
+		`cid="movie "A"\1",ot="v",bs=true,br=467.6355,`, `br=(3000,ot=v`, `a-b="x;,a-b="x;,`, "sid=\"\xff\x00\t\"", `,,=;()?"\`, `br=(1 2 3;v=?1;r="x),sid=s`,
+		`a-b=c"d,e"`, `a-b=;x`, `x-y=(()`, `ot=(v;a),pr=-0.0005,v="2"`,
+	} {
+		f.Add(s)
+	}
+}
+
+// What was decoded can be written, and decodes to the same again.
+func FuzzParse(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, record string) {
+		v, err := Parse(record)
+		if err != nil {
+			if v.Len() != 0 || v.Custom != nil || v.Warnings != 0 {
+				t.Errorf("%q: %v, and yet values", record, err)
+			}
+			return
+		}
+		wire := v.String()
+		if !utf8.ValidString(wire) || strings.ContainsAny(wire, "\r\n\x00") {
+			t.Errorf("%q is written as %q", record, wire)
+		}
+		again, err := Parse(wire)
+		if err != nil {
+			t.Fatalf("%q is written as %q: %v", record, wire, err)
+		}
+		if !again.Equal(&v) {
+			t.Errorf("%q is written as %q, which is read as %q", record, wire, again.String())
+		}
+		if again.Warnings&^(WarnUnknownToken|WarnDecimal|WarnCharacter|WarnTooLong|WarnScalar|WarnList) != 0 {
+			t.Errorf("%q is written as %q, which needs %v", record, wire, again.Warnings)
+		}
+		if len(v.Map()) != v.Len()+len(v.Custom) {
+			t.Errorf("%q has %d keys, its map %d", record, v.Len()+len(v.Custom), len(v.Map()))
+		}
+	})
+}
+
+func FuzzFromRequest(f *testing.F) {
+	f.Add("a=1&CMCD=br%3D3000%2Csid%3D%22a+b%22&b=2", "", "")
+	f.Add("CMCD=%", `br=3000`, `sid="s"`)
+	f.Add("CMCD=x&CMCD=br%3D1&CMCD", "", "v=2")
+	f.Fuzz(func(t *testing.T, query, object, session string) {
+		h := http.Header{"Cmcd-Object": {object}, "Cmcd-Session": {session, object}}
+		v, ok := FromRequest(query, h)
+		if !ok && (v.Len() != 0 || v.Custom != nil) {
+			t.Errorf("%q: no CMCD, and yet values", query)
+		}
+		if v, ok := FromRequest(StripQuery(query), nil); ok {
+			t.Errorf("%q: CMCD after it was stripped: %q", query, v.String())
+		}
+	})
+}
+
+func FuzzStripQuery(f *testing.F) {
+	for _, s := range []string{"", "a=1", "CMCD=x", "a&CMCD&b", "&&CMCD=&&", "CMCDCMCD=CMCD", "CMCD=1&CMCD=2&a"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		var kept []string
+		stripped := false
+		for argument := range strings.SplitSeq(query, "&") {
+			if name, _, _ := strings.Cut(argument, "="); name == "CMCD" {
+				stripped = true
+			} else {
+				kept = append(kept, argument)
+			}
+		}
+		want := strings.Join(kept, "&")
+		got := StripQuery(query)
+		if got != want || !stripped && got != query {
+			t.Errorf("%q becomes %q, want %q", query, got, want)
+		}
+	})
+}
+
+func FuzzParseJSON(f *testing.F) {
+	f.Add([]byte(`{"br":3200,"bs":true,"com.example-x":"y","ec":["a",1],"ot":"v"}`))
+	f.Add([]byte(`[{"bl":[1,2.5555]},{"a-b":1e3,"sid":"\u0000"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for v, err := range ParseJSON(data) {
+			if err != nil {
+				continue
+			}
+			again, err := Parse(v.String())
+			if err != nil || !again.Equal(&v) {
+				t.Errorf("%q is written as %q, which is read as %q: %v", data, v.String(), again.String(), err)
+			}
+		}
+	})
+}
