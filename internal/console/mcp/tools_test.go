@@ -1,0 +1,320 @@
+package mcp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/weir-stream/weir/internal/analytics"
+)
+
+// connect gives a client of the server in the same process.
+func connect(t *testing.T, s *Server) *sdk.ClientSession {
+	t.Helper()
+	here, there := sdk.NewInMemoryTransports()
+	server, err := s.server.Connect(t.Context(), there, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), here, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = server.Wait() // the client has hung up
+	})
+	return client
+}
+
+// call calls a tool and decodes its structured answer into out.
+func call(t *testing.T, c *sdk.ClientSession, tool string, arguments, out any) string {
+	t.Helper()
+	result, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: arguments})
+	if err != nil {
+		t.Fatalf("%s: %v", tool, err)
+	}
+	text := result.Content[0].(*sdk.TextContent).Text
+	if result.IsError {
+		t.Fatalf("%s: %s", tool, text)
+	}
+	raw, err := json.Marshal(result.StructuredContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		t.Fatalf("%s: %v: %s", tool, err, raw)
+	}
+	return text
+}
+
+type arguments = map[string]any
+
+func TestSessionsAreListedInPages(t *testing.T) {
+	e := &engines{}
+	c := connect(t, newServer(t, e))
+	seen, cursor := 0, ""
+	for page := 0; ; page++ {
+		var out listSessionsOut
+		text := call(t, c, "list_sessions", arguments{"stream": "test", "limit": 12, "cursor": cursor}, &out)
+		for _, s := range out.Sessions {
+			if s.ID != fmt.Sprintf("session-%02d", seen) {
+				t.Fatalf("session %d is %s", seen, s.ID)
+			}
+			if !strings.Contains(text, s.ID) {
+				t.Errorf("text does not name %s", s.ID)
+			}
+			seen++
+		}
+		if !out.Truncated {
+			if page != 2 || seen != 30 {
+				t.Errorf("%d sessions in %d pages", seen, page+1)
+			}
+			break
+		}
+		if !strings.Contains(text, "cursor="+out.NextCursor) {
+			t.Error("text does not say how to go on")
+		}
+		cursor = out.NextCursor
+	}
+	if e.filter.Stream != "test" {
+		t.Errorf("filter = %+v", e.filter)
+	}
+}
+
+func TestSessionDetails(t *testing.T) {
+	c := connect(t, newServer(t, &engines{}))
+	var out sessionDetailsOut
+	text := call(t, c, "get_session_details", arguments{"session": "abc", "limit": 3}, &out)
+	if out.Session.ID != "abc-1" || len(out.Requests) != 3 || !out.Truncated || out.Requests[0].CMCD != nil {
+		t.Errorf("session %s with %d requests, truncated %v", out.Session.ID, len(out.Requests), out.Truncated)
+	}
+	for _, want := range []string{"Startup 0.5 s (estimated)", "1 rebuffers, 1 s in all", "truncated: 3 of 11 requests", "/live/test/video-1-1.m4s", "estimate"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text does not say %q:\n%s", want, text)
+		}
+	}
+	call(t, c, "get_session_details", arguments{"session": "abc-1", "from": at(11).Format(time.RFC3339), "include_cmcd": true}, &out)
+	if len(out.Requests) != 3 || out.Requests[0].CMCD["ot"] != "v" || out.Truncated {
+		t.Errorf("from 11 s: %d requests, truncated %v", len(out.Requests), out.Truncated)
+	}
+}
+
+func TestBufferEvents(t *testing.T) {
+	c := connect(t, newServer(t, &engines{}))
+	var out bufferOut
+	text := call(t, c, "analyze_buffer_events", arguments{"session": "abc-1"}, &out)
+	// After the startup of 0.5 s were told: 0.4 2 4 0.2 0.3 3; their sum is 9.9.
+	if b := out.Buffer; b.ObjectType != "v" || b.Samples != 6 || *b.Minimum != 0.2 || *b.P5 != 0.2 || number(*b.Average) != "1.65" {
+		t.Errorf("buffer = %+v", b)
+	}
+	// Below 0.5 s: from 2 s to the next length at 4 s, and from 11 s to 13 s.
+	if len(out.LowSpans) != 2 || !out.LowSpans[0].From.Equal(at(2)) || !out.LowSpans[0].To.Equal(at(4)) ||
+		!out.LowSpans[1].From.Equal(at(11)) || out.LowSpans[1].Duration != 2 || out.LowSpans[1].Minimum != 0.2 || out.LowSpans[1].Samples != 2 {
+		t.Errorf("low spans = %+v", out.LowSpans)
+	}
+	if len(out.Rebuffers) != 1 || out.Rebuffers[0].Evidence != "bs" || len(out.Rebuffers[0].Before) != evidenceRows {
+		t.Fatalf("rebuffers = %+v", out.Rebuffers)
+	}
+	if rows := out.Rebuffers[0].Before; rows[0].ID != "id-4" || rows[4].ID != "id-6" {
+		t.Errorf("evidence from %s to %s, want the last five requests before 10 s", rows[0].ID, rows[4].ID)
+	}
+	if !strings.Contains(text, "Rebuffer at 2026-11-20T12:00:10.000Z of 1 s, found by bs") {
+		t.Errorf("text:\n%s", text)
+	}
+	call(t, c, "analyze_buffer_events", arguments{"session": "abc-1", "threshold_ms": 250}, &out)
+	if len(out.LowSpans) != 1 {
+		t.Errorf("below 250 ms: %+v", out.LowSpans)
+	}
+}
+
+func TestPlaybackErrors(t *testing.T) {
+	c := connect(t, newServer(t, &engines{}))
+	var out errorsOut
+	text := call(t, c, "identify_playback_errors", arguments{"session": "abc-1"}, &out)
+	var got []string
+	for _, f := range out.Findings {
+		got = append(got, fmt.Sprintf("%v %s %d", f.Time.Sub(noon).Seconds(), f.Type, f.Status))
+	}
+	want := []string{
+		"7 manifest_error 502", "8 manifest_stale 200", "8.5 aborted 200", "8.6 http_error 404",
+		"8.6 player_error 0",  // told with a request, and again with a report: once
+		"11 bitrate_drop 200", // 4,000 → 1,000 kbit/s
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, want := range []string{"as the origin did (503)", "from 4000000 to 1000000 bit/s", "players abort when they switch or seek"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text does not say %q:\n%s", want, text)
+		}
+	}
+	call(t, c, "identify_playback_errors", arguments{"session": "abc-1", "limit": 2}, &out)
+	if len(out.Findings) != 2 || !out.Truncated || out.Counts["bitrate_drop"] != 1 {
+		t.Errorf("limit 2: %d findings, truncated %v, counts %v", len(out.Findings), out.Truncated, out.Counts)
+	}
+}
+
+func TestSessionsWithErrors(t *testing.T) {
+	five := 5.0
+	e := &engines{result: analytics.Result{Rows: []analytics.Row{{Dimensions: map[string]string{"session": "abc-1", "stream": "test", "status": "404"}, Metrics: map[string]*float64{"requests": &five}, Sessions: 1, Records: 5}}}}
+	c := connect(t, newServer(t, e))
+	var out errorsOut
+	call(t, c, "identify_playback_errors", arguments{"stream": "test"}, &out)
+	if len(out.Sessions) != 1 || out.Counts["http_error"] != 5 {
+		t.Errorf("answer = %+v", out)
+	}
+	q := e.queries[0]
+	if len(q.Filters) != 2 || q.Filters[0].Dimension != "status_class" || !q.Descending {
+		t.Errorf("asked %+v", q)
+	}
+}
+
+func TestAverageBitrate(t *testing.T) {
+	value := 1.75e6
+	e := &engines{result: analytics.Result{
+		Rows:       []analytics.Row{{Dimensions: map[string]string{"session": "abc-1"}, Metrics: map[string]*float64{"average_bitrate": &value, "average_audio_bitrate": nil}, Sessions: 1, Records: 9}},
+		Provenance: analytics.Provenance{Statement: "SELECT 1", Coverage: 0.5},
+	}}
+	c := connect(t, newServer(t, e))
+	var out bitrateOut
+	text := call(t, c, "get_average_bitrate", arguments{"session": "abc"}, &out)
+	if out.Overall == nil || *out.Overall != value || out.Audio != nil || out.Unit != "bit/s" || out.Definition != "Weighted." {
+		t.Errorf("answer = %+v", out)
+	}
+	if _, ok := out.Rows[0].Metrics["average_audio_bitrate"]; ok {
+		t.Error("a metric without a value is in the row")
+	}
+	for i, q := range e.queries {
+		if q.Filters[0].Values[0] != "abc-1" {
+			t.Errorf("query %d is not of the session alone: %+v", i, q)
+		}
+	}
+	if !e.queries[0].From.Equal(noon) || !e.queries[0].To.After(at(14)) {
+		t.Errorf("range %v to %v does not hold the session", e.queries[0].From, e.queries[0].To)
+	}
+	for _, want := range []string{"1750000 bit/s", "of the audio: none", "coverage 50 %", "SQL: SELECT 1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text does not say %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestQueryMetrics(t *testing.T) {
+	value := 3.0
+	e := &engines{result: analytics.Result{Truncated: true, Rows: []analytics.Row{{Time: noon, Dimensions: map[string]string{"stream": "a,b"}, Metrics: map[string]*float64{"requests": &value, "hit_ratio": nil}, Records: 3}}}}
+	c := connect(t, newServer(t, e))
+	var out queryOut
+	text := call(t, c, "query_metrics", arguments{
+		"metrics": []string{"requests", "hit_ratio"}, "dimensions": []string{"stream"}, "grain": "1m", "limit": 1,
+		"filters": []any{arguments{"dimension": "stream", "values": []string{"a,b"}}}, "order_by": "requests", "descending": true,
+	}, &out)
+	if !out.Truncated || !strings.Contains(text, "truncated") || !strings.Contains(text, `2026-11-20T12:00:00.000Z,"a,b",3,,0,3`) {
+		t.Errorf("text:\n%s", text)
+	}
+	q := e.queries[0]
+	if q.Grain != time.Minute || q.Limit != 1 || q.OrderBy != "requests" || q.Filters[0].Values[0] != "a,b" {
+		t.Errorf("asked %+v", q)
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	cases := map[string]struct {
+		tool string
+		args arguments
+		err  error
+		says []string
+	}{
+		"ambiguous":         {"get_session_details", arguments{"session": "ab"}, nil, []string{"abc-1, abd-2", "one of these"}},
+		"unknown":           {"analyze_buffer_events", arguments{"session": "zz"}, nil, []string{"no such session", "list_sessions"}},
+		"empty":             {"get_session_details", arguments{"session": ""}, nil, []string{"session is empty"}},
+		"unknown metric":    {"query_metrics", arguments{"metrics": []string{"x"}}, fmt.Errorf("%w: x", analytics.ErrUnknownMetric), []string{"no such metric", "list_metrics"}},
+		"bad grain":         {"query_metrics", arguments{"metrics": []string{"x"}, "grain": "soon"}, nil, []string{"grain"}},
+		"bad cursor":        {"list_sessions", arguments{"cursor": "!"}, nil, []string{"cursor"}},
+		"limit too great":   {"list_sessions", arguments{"limit": 1000}, nil, []string{"limit"}},
+		"unknown argument":  {"list_sessions", arguments{"strem": "x"}, nil, []string{"strem"}},
+		"store broken":      {"list_sessions", nil, errors.New("disk /secret"), []string{"server's log"}},
+		"nothing to resume": {"get_average_bitrate", arguments{"session": "zz"}, nil, []string{"no such session"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			client := connect(t, newServer(t, &engines{err: c.err}))
+			result, err := client.CallTool(t.Context(), &sdk.CallToolParams{Name: c.tool, Arguments: c.args})
+			if err != nil {
+				t.Fatalf("a protocol error, which no model sees: %v", err)
+			}
+			text := result.Content[0].(*sdk.TextContent).Text
+			if !result.IsError || strings.Contains(text, "secret") {
+				t.Errorf("answer: error %v, %s", result.IsError, text)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(text, s) {
+					t.Errorf("%q does not say %q", text, s)
+				}
+			}
+		})
+	}
+}
+
+// Some clients drop what a schema says may be null; and every tool must say that it only reads.
+func TestToolsArePortable(t *testing.T) {
+	c := connect(t, newServer(t, &engines{}))
+	n := 0
+	for tool, err := range c.Tools(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		schemas, err := json.Marshal([]any{tool.InputSchema, tool.OutputSchema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(schemas), `"null"`) || tool.OutputSchema == nil {
+			t.Errorf("%s: schemas %s", tool.Name, schemas)
+		}
+		if a := tool.Annotations; !a.ReadOnlyHint || !a.IdempotentHint || *a.DestructiveHint || *a.OpenWorldHint || tool.Description == "" {
+			t.Errorf("%s: annotations %+v", tool.Name, a)
+		}
+	}
+	if n != 7 {
+		t.Errorf("%d tools, want 7", n)
+	}
+}
+
+func TestResourcesPromptAndCompletion(t *testing.T) {
+	c := connect(t, newServer(t, &engines{}))
+	catalogue, err := c.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "weir://catalogue"})
+	if err != nil || !strings.Contains(catalogue.Contents[0].Text, "average_bitrate") {
+		t.Errorf("catalogue: %v %v", catalogue, err)
+	}
+	session, err := c.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "weir://sessions/abc-1"})
+	if err != nil || !strings.Contains(session.Contents[0].Text, `"rebuffer_ratio":0.1`) {
+		t.Errorf("session: %v %v", session, err)
+	}
+	if _, err := c.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "weir://sessions/zz"}); err == nil {
+		t.Error("a session that is not there can be read")
+	}
+	for prompt, err := range c.Prompts(t.Context(), nil) {
+		if err != nil || prompt.Description == "" {
+			t.Errorf("prompt %v: %v", prompt, err)
+		}
+	}
+	prompt, err := c.GetPrompt(t.Context(), &sdk.GetPromptParams{Name: whyPrompt, Arguments: map[string]string{"session": "abc-1"}})
+	if err != nil || !strings.Contains(prompt.Messages[0].Content.(*sdk.TextContent).Text, `session "abc-1"`) {
+		t.Errorf("prompt: %v %v", prompt, err)
+	}
+	done, err := c.Complete(t.Context(), &sdk.CompleteParams{
+		Ref:      &sdk.CompleteReference{Type: "ref/prompt", Name: whyPrompt},
+		Argument: sdk.CompleteParamsArgument{Name: "session", Value: "session-1"},
+	})
+	if err != nil || len(done.Completion.Values) != 10 || done.Completion.HasMore {
+		t.Errorf("completion: %+v %v", done, err)
+	}
+}
