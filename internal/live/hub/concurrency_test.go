@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -25,7 +26,7 @@ func TestReadersAtAllSpeeds(t *testing.T) {
 		tracks := map[int]bool{}
 		for i := 0; ; i++ {
 			item, err := r.Next(t.Context())
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if err != nil {

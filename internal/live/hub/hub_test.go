@@ -303,7 +303,7 @@ func TestEndOfStream(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if _, err := r.Next(t.Context()); err != io.EOF {
+		if _, err := r.Next(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("got %v, want EOF", err)
 		}
 	}
@@ -362,7 +362,7 @@ func TestNextWaits(t *testing.T) {
 		_ = drain(t, r)
 		next(t.Context())
 		_ = p.Close()
-		if err := <-got; err != io.EOF {
+		if err := <-got; !errors.Is(err, io.EOF) {
 			t.Errorf("got %v, want EOF", err)
 		}
 	})

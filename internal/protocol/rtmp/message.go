@@ -46,6 +46,14 @@ func Uint32(t MessageType, value uint32) Message {
 	return Message{Type: t, Payload: binary.BigEndian.AppendUint32(nil, value)}
 }
 
+// number returns the number of a message that [Uint32] makes.
+func (m Message) number() (uint32, error) {
+	if len(m.Payload) < 4 {
+		return 0, fmt.Errorf("control message of type %d has %d bytes, expected 4", m.Type, len(m.Payload))
+	}
+	return binary.BigEndian.Uint32(m.Payload), nil
+}
+
 // PeerBandwidth returns a [SetPeerBandwidth] message of the dynamic kind.
 func PeerBandwidth(bytes uint32) Message {
 	return Message{Type: SetPeerBandwidth, Payload: append(binary.BigEndian.AppendUint32(nil, bytes), 2)}

@@ -90,27 +90,31 @@ func (r *Reader) ReadMessage() (Message, error) {
 
 func (r *Reader) obey(m Message) error {
 	switch m.Type {
-	case SetChunkSize, Abort, WindowAckSize:
-		if len(m.Payload) < 4 {
-			return fmt.Errorf("control message of type %d has %d bytes, expected 4", m.Type, len(m.Payload))
-		}
-	default:
-		return nil
-	}
-	value := binary.BigEndian.Uint32(m.Payload)
-	switch m.Type {
 	case SetChunkSize:
+		value, err := m.number()
+		if err != nil {
+			return err
+		}
 		if value == 0 || value > 0x7FFFFFFF {
 			return fmt.Errorf("chunk size of %d, expected 1 to 2147483647", value)
 		}
 		r.chunkSize = value
 	case Abort:
+		value, err := m.number()
+		if err != nil {
+			return err
+		}
 		if cs := r.streams[value]; cs != nil && cs.partial {
 			r.pending -= len(cs.payload)
 			cs.payload, cs.partial = nil, false
 		}
 	case WindowAckSize:
+		value, err := m.number()
+		if err != nil {
+			return err
+		}
 		r.window = uint64(value)
+	default: // not of the chunk stream
 	}
 	return nil
 }
@@ -219,9 +223,9 @@ func (r *Reader) continueOrRepeat(cs *chunkStream) error {
 	return r.begin(cs)
 }
 
-// skipExtended skips the extended timestamp that a chunk of type 3 repeats (§5.3.1.3), or not: OBS up to
-// 30.0, and others, leave it out. It is there if the bytes are equal. They are compared one by one, so
-// that a short last chunk without it is not held until more arrives.
+// skipExtended skips the extended timestamp that a chunk of type 3 repeats (§5.3.1.3), or not: OBS of
+// before 2024 (obs-studio#10097), and others, leave it out. It is there if the bytes are equal. They are
+// compared one by one, so that a short last chunk without it is not held until more arrives.
 func (r *Reader) skipExtended(field uint32) error {
 	var want [4]byte
 	binary.BigEndian.PutUint32(want[:], field)

@@ -29,7 +29,7 @@ func NewWriter(w io.Writer) *Writer {
 // WriteMessage writes a message. It is sent when the buffer is full, or by Flush. A [SetChunkSize]
 // message holds for the messages after it.
 func (w *Writer) WriteMessage(m Message) error {
-	id := byte(chunkStreamCommand)
+	var id byte
 	switch m.Type {
 	case SetChunkSize, Abort, Acknowledgement, UserControl, WindowAckSize, SetPeerBandwidth:
 		id = chunkStreamControl
@@ -37,6 +37,8 @@ func (w *Writer) WriteMessage(m Message) error {
 		id = chunkStreamAudio
 	case Video:
 		id = chunkStreamVideo
+	default:
+		id = chunkStreamCommand
 	}
 	header := make([]byte, 0, 16)
 	field := min(m.Timestamp, extended)

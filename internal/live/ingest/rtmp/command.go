@@ -22,8 +22,11 @@ const chunkSize = 65536
 // handleCommand answers a command (§7.2). Those that are not known are left without an answer.
 func (c *conn) handleCommand(ctx context.Context, m rtmp.Message) error {
 	values, err := m.Values()
-	if err != nil || len(values) == 0 {
-		return &formatError{fmt.Errorf("command cannot be read: %w", errors.Join(err))}
+	if err != nil {
+		return &formatError{fmt.Errorf("read command: %w", err)}
+	}
+	if len(values) == 0 {
+		return &formatError{errors.New("command without a name")}
 	}
 	name, _ := values[0].(string)
 	argument := func(i int) any {

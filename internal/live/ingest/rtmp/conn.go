@@ -25,6 +25,8 @@ const (
 	// bytes unread would reset the connection, and the status might be lost with it.
 	lingerTime  = 2 * time.Second
 	lingerBytes = 64 << 20
+	// farewellTime bounds how long a peer may take for the status that ends its connection from here.
+	farewellTime = time.Second
 )
 
 var (
@@ -86,9 +88,7 @@ func (c *conn) interrupt(cause error) {
 		c.cause = cause
 	}
 	_ = c.netConn.SetReadDeadline(time.Unix(1, 0))
-	if errors.Is(cause, errStopped) {
-		_ = c.netConn.SetWriteDeadline(time.Now().Add(time.Second))
-	}
+	_ = c.netConn.SetWriteDeadline(time.Now().Add(farewellTime))
 }
 
 // expect sets the time by which the peer must have sent what comes next.
@@ -237,9 +237,13 @@ func (c *conn) handleMedia(m rtmp.Message, received time.Time) error {
 	} else {
 		err = c.demuxer.onAudio(m, received)
 	}
+	var skipped *skipError
 	var unsupported *unsupportedError
 	var format *formatError
 	switch {
+	case errors.As(err, &skipped):
+		c.server.metrics.skipped.WithLabelValues(skipped.reason).Inc()
+		return nil
 	case errors.As(err, &unsupported):
 		return &statusError{reason: reasonUnsupported, code: "NetStream.Publish.Failed", description: err.Error()}
 	case errors.As(err, &format):

@@ -84,13 +84,12 @@ func (d *demuxer) setMetadata(values []any) {
 	}
 }
 
-// onVideo handles a video message. The error ends the publication.
+// onVideo handles a video message. An error other than skipError ends the publication.
 func (d *demuxer) onVideo(m rtmp.Message, received time.Time) error {
 	d.metrics.received.Add(float64(len(m.Payload)))
 	tag, err := flv.ParseVideo(m.Payload)
 	if err != nil {
-		d.skip("malformed")
-		return nil
+		return &skipError{"malformed", err}
 	}
 	if tag.Type == flv.Other {
 		return nil
@@ -102,17 +101,14 @@ func (d *demuxer) onVideo(m rtmp.Message, received time.Time) error {
 		return d.setVideoConfig(tag.Data)
 	}
 	if d.video.config == nil {
-		d.skip("no_configuration")
-		return nil
+		return &skipError{reason: "no_configuration"}
 	}
 	picture, err := flv.ParseAVC(tag.Data, d.video.lengthSize)
 	if err != nil {
-		d.skip("malformed")
-		return nil
+		return &skipError{"malformed", err}
 	}
 	if !picture.Coded {
-		d.skip("no_picture")
-		return nil
+		return &skipError{reason: "no_picture"}
 	}
 	dts, done := d.video.time.at(&d.clock, m.Timestamp)
 	d.count(done)
@@ -130,12 +126,11 @@ func (d *demuxer) setVideoConfig(record []byte) error {
 	if d.video.config != nil && bytes.Equal(record, d.video.config) {
 		return nil
 	}
+	if len(record) == 0 { // some send it before their encoder has begun
+		return &skipError{reason: "malformed"}
+	}
 	config, err := flv.ParseAVCConfig(record)
 	if err != nil {
-		if len(record) == 0 { // some send it before their encoder has begun
-			d.skip("malformed")
-			return nil
-		}
 		return &formatError{err}
 	}
 	v := &d.video
@@ -167,13 +162,12 @@ func (d *demuxer) setVideoConfig(record []byte) error {
 	return d.sink.SetTrack(track)
 }
 
-// onAudio handles an audio message. The error ends the publication.
+// onAudio handles an audio message. An error other than skipError ends the publication.
 func (d *demuxer) onAudio(m rtmp.Message, received time.Time) error {
 	d.metrics.received.Add(float64(len(m.Payload)))
 	tag, err := flv.ParseAudio(m.Payload)
 	if err != nil {
-		d.skip("malformed")
-		return nil
+		return &skipError{"malformed", err}
 	}
 	if tag.Type == flv.Other {
 		return nil
@@ -185,12 +179,10 @@ func (d *demuxer) onAudio(m rtmp.Message, received time.Time) error {
 		return d.setAudioConfig(tag)
 	}
 	if d.audio.config == nil {
-		d.skip("no_configuration")
-		return nil
+		return &skipError{reason: "no_configuration"}
 	}
 	if len(tag.Data) == 0 {
-		d.skip("malformed")
-		return nil
+		return &skipError{reason: "malformed"}
 	}
 	dts, done := d.audio.time.at(&d.clock, m.Timestamp)
 	d.count(done)
@@ -204,8 +196,7 @@ func (d *demuxer) setAudioConfig(tag flv.Tag) error {
 		return nil
 	}
 	if len(tag.Data) == 0 {
-		d.skip("malformed")
-		return nil
+		return &skipError{reason: "malformed"}
 	}
 	var config mpeg4audio.AudioSpecificConfig
 	if err := config.Unmarshal(tag.Data); err != nil {
@@ -241,13 +232,20 @@ func (d *demuxer) setAudioConfig(tag flv.Tag) error {
 	})
 }
 
-func (d *demuxer) skip(reason string) { d.metrics.skipped.WithLabelValues(reason).Inc() }
-
 func (d *demuxer) count(done repair) {
 	if done != repairNone {
 		d.metrics.repaired.WithLabelValues(string(done)).Inc()
 	}
 }
+
+// skipError says that a message makes no unit, and that the publication goes on.
+type skipError struct {
+	reason string // the value of a label
+	err    error
+}
+
+func (e *skipError) Error() string { return fmt.Sprintf("message skipped (%s): %v", e.reason, e.err) }
+func (e *skipError) Unwrap() error { return e.err }
 
 // formatError says that what is within the messages cannot be read.
 type formatError struct{ err error }

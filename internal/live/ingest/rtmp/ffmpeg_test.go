@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -136,7 +137,7 @@ func TestFFmpegPublishes(t *testing.T) {
 			done := record(t, h)
 			ffmpeg(t, "-i "+file+" -c copy -f flv", urlOf(s, "live/test"))
 			got := await(t, done, "end of stream")
-			if got.err != io.EOF {
+			if !errors.Is(got.err, io.EOF) {
 				t.Fatalf("reader ended with %v, want EOF", got.err)
 			}
 			video, audio := got.units[videoTrack], got.units[audioTrack]
@@ -272,7 +273,7 @@ func TestKilledPublisherEndsTheStream(t *testing.T) {
 	awaitUnit(t, first)
 	kill()
 	killed := time.Now()
-	if got := await(t, ended, "end of stream"); got.err != io.EOF {
+	if got := await(t, ended, "end of stream"); !errors.Is(got.err, io.EOF) {
 		t.Errorf("reader ended with %v", got.err)
 	}
 	if took := time.Since(killed); took > time.Second {

@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -52,7 +53,7 @@ func TestAnotherClient(t *testing.T) {
 	}
 	_ = client.NetConn().(*net.TCPConn).CloseWrite()
 	got := await(t, done, "end of stream")
-	if got.err != io.EOF || len(got.units[videoTrack]) != 20 || len(got.units[audioTrack]) != 20 {
+	if !errors.Is(got.err, io.EOF) || len(got.units[videoTrack]) != 20 || len(got.units[audioTrack]) != 20 {
 		t.Fatalf("%d video and %d audio units, then %v", len(got.units[videoTrack]), len(got.units[audioTrack]), got.err)
 	}
 	client.Close()
@@ -95,7 +96,7 @@ func TestUnsupportedTrackEndsThePublication(t *testing.T) {
 		t.Errorf("status is %s %q", code, text)
 	}
 	p.closed()
-	if got := await(t, done, "end of stream"); len(got.units[audioTrack]) != 1 || got.err != io.EOF {
+	if got := await(t, done, "end of stream"); len(got.units[audioTrack]) != 1 || !errors.Is(got.err, io.EOF) {
 		t.Errorf("got %+v", got)
 	}
 }

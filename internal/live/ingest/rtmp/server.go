@@ -51,7 +51,8 @@ func (s *Server) Listen() error {
 	if s.listener != nil {
 		return nil
 	}
-	listener, err := net.Listen("tcp", s.config.Address)
+	var config net.ListenConfig
+	listener, err := config.Listen(context.Background(), "tcp", s.config.Address) // does not wait
 	if err != nil {
 		return fmt.Errorf("listen for RTMP: %w", err)
 	}
@@ -96,6 +97,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
+// accept returns why no more connections come: an error, also at the end of ctx.
 func (s *Server) accept(ctx context.Context) error {
 	const longestPause = time.Second
 	var pause time.Duration
@@ -106,9 +108,6 @@ func (s *Server) accept(ctx context.Context) error {
 			s.start(ctx, netConn)
 			continue
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
 		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("accept RTMP connections: %w", err)
 		}
@@ -118,7 +117,7 @@ func (s *Server) accept(ctx context.Context) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 }

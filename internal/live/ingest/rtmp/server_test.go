@@ -327,6 +327,30 @@ func TestRefusalsByHand(t *testing.T) {
 	}
 }
 
+// TestKickTellsWhy kicks a publisher that knows nothing of it.
+func TestKickTellsWhy(t *testing.T) {
+	h, s := start(t, nil)
+	p := dial(t, s)
+	p.publish("test")
+	if err := h.Kick("test"); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := p.code(); code != "NetStream.Publish.Failed" || text != errKicked.Error() {
+		t.Errorf("status is %s %q", code, text)
+	}
+	p.closed()
+}
+
+func TestSkippedMessagesAreCounted(t *testing.T) {
+	_, s := start(t, nil)
+	p := dial(t, s)
+	p.publish("test")
+	p.send(videoMessage(0, keyTag, nil), videoMessage(0, "\x17", nil))
+	for _, reason := range []string{"no_configuration", "malformed"} {
+		waitFor(t, reason, func() bool { return testutil.ToFloat64(s.metrics.skipped.WithLabelValues(reason)) == 1 })
+	}
+}
+
 // TestAcknowledgements sends more than a window and expects to be told so.
 func TestAcknowledgements(t *testing.T) {
 	_, s := start(t, nil)
