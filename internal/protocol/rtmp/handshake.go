@@ -12,7 +12,7 @@ const (
 	handshakeSize = 1536 // C1, S1, C2, S2 (§5.2.3)
 )
 
-// ErrNotRTMP: the first bytes of the peer are not those of RTMP.
+// ErrNotRTMP says that the first bytes of the peer are not those of RTMP.
 var ErrNotRTMP = errors.New("not RTMP")
 
 // ServerHandshake answers a client's handshake (§5.2). It is the plain one: the digests of Flash Player

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// ErrTooLarge: a message, or all that are being assembled, are larger than the reader's limit.
+// ErrTooLarge says that a message, or all that are being assembled, are above the reader's limit.
 var ErrTooLarge = errors.New("message is too large")
 
 const (

@@ -206,7 +206,7 @@ func (d *demuxer) setAudioConfig(tag flv.Tag) error {
 	if config.FrameLengthFlag {
 		frame = 960
 	}
-	rate, channels := config.SampleRate, config.ChannelCount
+	rate, channels := config.SampleRate, int(config.ChannelConfig)
 	// With explicit spectral band replication a frame has as many samples of the core's rate, and the
 	// decoder makes more of them.
 	if config.ExtensionSampleRate > 0 && rate > 0 && config.ExtensionSampleRate%rate == 0 {
@@ -219,6 +219,8 @@ func (d *demuxer) setAudioConfig(tag flv.Tag) error {
 	switch {
 	case config.ExtensionType == mpeg4audio.ObjectTypePS:
 		channels = 2 // parametric stereo, coded as mono
+	case channels == 7:
+		channels = 8 // ISO/IEC 14496-3 table 1.19
 	case channels == 0 && tag.Stereo: // the layout is within the frames
 		channels = 2
 	case channels == 0:

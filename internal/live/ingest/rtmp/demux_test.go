@@ -172,6 +172,7 @@ func TestAudioTracks(t *testing.T) {
 		{"AAC-LC 48 kHz stereo", []byte{0x11, 0x90}, 48000, 2, 1024},
 		{"AAC-LC 44.1 kHz mono", []byte{0x12, 0x08}, 44100, 1, 1024},
 		{"AAC-LC of 960 samples", []byte{0x11, 0x94}, 48000, 2, 960},
+		{"7.1 channels", []byte{0x11, 0xB8}, 48000, 8, 1024},
 		{"5.1 channels", []byte{0x11, 0xB0}, 48000, 6, 1024},
 		{"HE-AAC 24 to 48 kHz", []byte{0x2B, 0x11, 0x88, 0x00}, 48000, 2, 2048},
 		{"HE-AAC v2 24 to 48 kHz", []byte{0xEB, 0x09, 0x88, 0x00}, 48000, 2, 2048},
@@ -234,7 +235,11 @@ func TestUnsupported(t *testing.T) {
 
 func TestMetadataIsNotTrusted(t *testing.T) {
 	for _, values := range [][]any{
-		nil, {"onMetaData"}, {"onMetaData", "text"}, {"@setDataFrame"}, {1.0, rtmp.Object{}},
+		nil,
+		{"onMetaData"},
+		{"onMetaData", "text"},
+		{"@setDataFrame"},
+		{1.0, rtmp.Object{}},
 		{"onMetaData", rtmp.Object{{Name: "framerate", Value: -1.0}, {Name: "videodatarate", Value: 1e300}, {Name: "width", Value: "wide"}}},
 	} {
 		d, _ := newDemuxer(t)

@@ -38,7 +38,7 @@ func TestAnotherClient(t *testing.T) {
 	})
 	video := &gortmplib.Track{Codec: &codecs.H264{SPS: sps180, PPS: pps}}
 	audio := &gortmplib.Track{Codec: &codecs.MPEG4Audio{Config: &mpeg4audio.AudioSpecificConfig{
-		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2, ChannelCount: 2,
+		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2,
 	}}}
 	w := &gortmplib.Writer{Conn: client, Tracks: []*gortmplib.Track{video, audio}}
 	must(t, w.Initialize())
@@ -75,8 +75,8 @@ func TestFirstUnitIsNotHeldBack(t *testing.T) {
 	p.publish("test")
 	p.send(videoMessage(0, configTag, avcConfig(4, sps180, pps)), videoMessage(0, keyTag, []byte("\x00\x00\x00\x02\x65\x88")))
 	await(t, first, "unit in the hub")
-	// The least wait that anybody would put there is far longer.
-	if took := time.Since(began); took > 250*time.Millisecond {
+	// What servers wait for tracks is longer, and this takes a few milliseconds.
+	if took := time.Since(began); took > time.Second {
 		t.Errorf("the first unit came %s after connecting", took)
 	}
 	if info := h.Streams()[0]; info.State != live.Running || len(info.Tracks) != 1 || info.Protocol != "rtmp" || info.Publisher != p.LocalAddr().String() {
