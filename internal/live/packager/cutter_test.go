@@ -34,45 +34,12 @@ func FuzzCutter(f *testing.F) {
 	f.Add([]byte(strings.Repeat("\x00\x41\x81\x31\xf0\x02\x7f", 60)))
 	f.Add(append([]byte(strings.Repeat("\x01\x81\x81\x81", 100)), strings.Repeat("\x00\x41", 100)...))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		if len(script) > 2000 {
+		if len(script) > 700 {
 			return
 		}
 		s := testStream(t)
 		c := newCutter(s)
-		wall := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		var clocks [2]int64 // in milliseconds
-		var made [2]uint16
-		for i, op := range script {
-			k := int(op & 1)
-			track := [...]media.Track{fuzzVideo, fuzzAudio}[k]
-			switch op >> 5 {
-			case 0:
-				if op&16 != 0 {
-					track.Channels, track.PPS = int(op&2), []byte{0x68, op & 2}
-				}
-				c.addTrack(track)
-				continue
-			case 7:
-				clocks[k] += int64(op&0x1e) * 500
-			default:
-				clocks[k] += int64(op>>5) * 11
-			}
-			wall = wall.Add(time.Duration(op&0x1e) * 3 * time.Millisecond)
-			dts := clocks[k] * int64(track.Timescale) / 1000
-			u := media.Unit{Track: track.ID, DTS: dts, PTS: dts, Keyframe: k == 1 || op&2 != 0, Received: wall}
-			u.Payload = []byte{byte(made[k]), byte(made[k] >> 8)}
-			if k == 0 {
-				u.PTS += int64(op&12) * 900
-				u.Payload = append([]byte{0, 0, 0, 3, 0x41}, u.Payload...)
-			}
-			made[k]++
-			if err := c.addUnit(u); err != nil {
-				break
-			}
-			if i%7 == 0 {
-				verify(t, s)
-			}
-		}
+		feed(c, script, func() { verify(t, s) })
 		if err := c.finish(); err != nil {
 			t.Fatal(err)
 		}
@@ -83,6 +50,44 @@ func FuzzCutter(f *testing.F) {
 		s.line.end()
 		verify(t, s)
 	})
+}
+
+// feed plays a script of tracks and units; check is called now and then.
+func feed(c *cutter, script []byte, check func()) {
+	wall := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var clocks [2]int64 // in milliseconds
+	var made [2]uint16
+	for i, op := range script {
+		k := int(op & 1)
+		track := [...]media.Track{fuzzVideo, fuzzAudio}[k]
+		switch op >> 5 {
+		case 0:
+			if op&16 != 0 {
+				track.Channels, track.PPS = int(op&2), []byte{0x68, op & 2}
+			}
+			c.addTrack(track)
+			continue
+		case 7:
+			clocks[k] += int64(op&0x1e) * 500
+		default:
+			clocks[k] += int64(op>>5) * 11
+		}
+		wall = wall.Add(time.Duration(op&0x1e) * 3 * time.Millisecond)
+		dts := clocks[k] * int64(track.Timescale) / 1000
+		u := media.Unit{Track: track.ID, DTS: dts, PTS: dts, Keyframe: k == 1 || op&2 != 0, Received: wall}
+		u.Payload = []byte{byte(made[k]), byte(made[k] >> 8)}
+		if k == 0 {
+			u.PTS += int64(op&12) * 900
+			u.Payload = append([]byte{0, 0, 0, 3, 0x41}, u.Payload...)
+		}
+		made[k]++
+		if err := c.addUnit(u); err != nil {
+			break
+		}
+		if i%97 == 96 {
+			check()
+		}
+	}
 }
 
 // verify checks what always holds of a timeline.
