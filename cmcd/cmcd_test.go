@@ -248,6 +248,7 @@ func TestKeys(t *testing.T) {
 			class = int8(TextType)
 		case TextListType:
 			class = int8(NumberListType)
+		default:
 		}
 		if other, taken := slots[[2]int8{class, k.slot()}]; taken || k.slot() >= limit[Type(class)] {
 			t.Errorf("slot %d of %v is taken by %v, or out of bounds", k.slot(), k, other)

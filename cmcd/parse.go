@@ -288,12 +288,15 @@ func isBare(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"':
-			if i == 0 {
-				return false // that would be a string
+			// A string can be a parameter's value or a list's item.
+			if i == 0 || s[i-1] != '=' && (depth == 0 || s[i-1] != '(' && s[i-1] != ' ') {
+				return false
 			}
 			for i++; i < len(s) && s[i] != '"'; i++ {
 				if s[i] == '\\' {
-					i++
+					if i++; i == len(s) || s[i] != '"' && s[i] != '\\' {
+						return false
+					}
 				}
 			}
 			if i >= len(s) || i+1 < len(s) && s[i+1] != ';' && (depth == 0 || s[i+1] != ' ' && s[i+1] != ')') {

@@ -153,6 +153,7 @@ func knownToken(k Key, token string) bool {
 		case "s", "p", "k", "r", "a", "w", "e", "f", "q", "d":
 			return true
 		}
+	default:
 	}
 	return false
 }

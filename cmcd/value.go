@@ -82,7 +82,9 @@ func (p *parser) follows(i int, inList bool) (sure, maybe bool) {
 	if p.s[i] != ',' {
 		return false, false
 	}
-	for i++; i < len(p.s) && (p.s[i] == ' ' || p.s[i] == '\t'); i++ {
+	i++
+	for i < len(p.s) && (p.s[i] == ' ' || p.s[i] == '\t') {
+		i++
 	}
 	if i == len(p.s) || p.s[i] == ',' {
 		return true, true
@@ -152,7 +154,7 @@ func (p *parser) classify(s string) value {
 
 // isToken reports whether s is a token (RFC 8941 §3.3.4).
 func isToken(s string) bool {
-	if s == "" || !(s[0] == '*' || s[0]|0x20 >= 'a' && s[0]|0x20 <= 'z') {
+	if s == "" || s[0] != '*' && (s[0]|0x20 < 'a' || s[0]|0x20 > 'z') {
 		return false
 	}
 	for i := 1; i < len(s); i++ {
@@ -235,8 +237,8 @@ func (p *parser) list(k Key) {
 			p.v.items = p.v.items[:start]
 			return
 		}
-		switch c := p.s[p.i]; {
-		case c == ')':
+		switch p.s[p.i] {
+		case ')':
 			p.i++
 			switch {
 			case !listKey && count > 0:
@@ -259,7 +261,7 @@ func (p *parser) list(k Key) {
 				p.v.spans[k.slot()] = span{uint32(start), uint32(len(p.v.items))}
 			}
 			return
-		case c == ',':
+		case ',':
 			// A comma in place of a space, or the end of a list that was not closed?
 			comma := p.i
 			p.i++
@@ -384,7 +386,7 @@ func (p *parser) setType(item *Item, name string) {
 
 // isParameterName reports whether s may be written as a parameter (RFC 8941 §3.1.2).
 func isParameterName(s string) bool {
-	if s == "" || !(s[0] == '*' || s[0] >= 'a' && s[0] <= 'z') {
+	if s == "" || s[0] != '*' && (s[0] < 'a' || s[0] > 'z') {
 		return false
 	}
 	for i := 1; i < len(s); i++ {

@@ -71,20 +71,14 @@ func runFull(s *Store) error {
 			return fmt.Errorf("append when there is room again: %w", err)
 		}
 	}
-	var n int
-	rows, err := s.Select(ctx, "SELECT (SELECT count(*) FROM requests) + (SELECT count(*) FROM reports)")
+	n, err := selectNumber(ctx, s, "SELECT (SELECT count(*) FROM requests) + (SELECT count(*) FROM reports)")
 	if err != nil {
 		return err
-	}
-	for rows.Next() {
-		if err := rows.Scan(&n); err != nil {
-			return err
-		}
 	}
 	if n != (i+10)*batchSize {
 		return fmt.Errorf("%d records, want %d", n, (i+10)*batchSize)
 	}
-	return errors.Join(rows.Close(), s.Close())
+	return s.Close()
 }
 
 // TestMain serves as the other process of the tests in this file.

@@ -106,7 +106,7 @@ func explainOpen(err error) error {
 	return err
 }
 
-// outcome of a failed write.
+// retryable reports whether a write that failed may succeed later: the disk was full, or memory short.
 func retryable(err error) bool {
 	var e *duck.Error
 	if !errors.As(err, &e) {
@@ -116,9 +116,10 @@ func retryable(err error) bool {
 	case duck.ErrorTypeIO, duck.ErrorTypeOutOfMemory, duck.ErrorTypeTransaction, duck.ErrorTypeFatal,
 		duck.ErrorTypeInterrupt, duck.ErrorTypeConnection, duck.ErrorTypeInternal:
 		return true
+	default:
+		// A commit that fails on a full disk is wrapped in an error of another type.
+		return strings.Contains(e.Msg, "IO Error") || invalidated(err)
 	}
-	// A commit that fails on a full disk is wrapped in an error of another type.
-	return strings.Contains(e.Msg, "IO Error") || invalidated(err)
 }
 
 // invalidated reports whether DuckDB refuses to go on with this instance: it must be opened again.

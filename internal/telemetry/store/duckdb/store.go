@@ -259,7 +259,7 @@ func present[R any](db *database, table string, records []R, key func(*R) (uuid.
 		}
 		known[uuid.UUID(id)] = struct{}{}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	if err = errors.Join(err, rows.Close()); err != nil {
