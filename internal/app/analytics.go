@@ -14,7 +14,7 @@ type analyticsRole struct {
 
 func newAnalytics(n *node) (*analyticsRole, error) {
 	tracker, err := session.NewTracker(session.TrackerSettings{
-		Config: n.config.Analytics.Session, Dropped: n.telemetry.bus.Dropped, Log: n.log.With("part", "sessions"), Registerer: n.registry,
+		Config: n.config.Analytics.Session, Dropped: n.telemetry.bus.Dropped, Registerer: n.registry,
 	})
 	if err != nil {
 		return nil, err
@@ -24,7 +24,7 @@ func newAnalytics(n *node) (*analyticsRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := query.New(query.Settings{Store: n.telemetry.store})
+	engine, err := query.New(query.Settings{Config: n.config.Analytics.Query, Store: n.telemetry.store})
 	if err != nil {
 		return nil, err
 	}

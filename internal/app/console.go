@@ -15,7 +15,7 @@ import (
 // consoleRole is what operators, engineers and agents talk to.
 type consoleRole struct {
 	rest *rest.Handler
-	feed *feed.Handler
+	feed *feed.Feed
 	mcp  *mcp.Server
 }
 
@@ -42,14 +42,17 @@ func newConsole(n *node) (*consoleRole, error) {
 	return &consoleRole{rest: api, feed: live, mcp: agents}, nil
 }
 
-func (r *consoleRole) add(g *lifecycle.Group) { g.Add(lifecycle.Service("feed", r.feed.Run)) }
+func (r *consoleRole) add(g *lifecycle.Group) {
+	g.Add(lifecycle.Service("mcp", r.mcp.Run))
+	g.Add(lifecycle.Service("feed", r.feed.Run))
+}
 
 // handler is the private listener's.
 func (r *consoleRole) handler(n *node) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/", r.rest)
 	mux.Handle("/api/v1/feed", r.feed)
-	mux.Handle("/mcp", r.mcp)
+	mux.Handle("/mcp", r.mcp.Handler())
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn/cache"
@@ -19,7 +20,7 @@ type httpHandler = http.Handler
 type edgeRole struct {
 	edge      *edge.Handler
 	collector *collector.Handler
-	pages     *webui.Handler
+	pages     *webui.UI
 }
 
 func newEdge(n *node) (*edgeRole, error) {
@@ -30,21 +31,22 @@ func newEdge(n *node) (*edgeRole, error) {
 	}
 	proxy, err := edge.New(edge.Settings{
 		Config: c.Edge, ID: n.config.Node.ID,
-		Origin: n.origin.origin, // in this process: no address, no connection
-		Cache:  objects, Observe: n.telemetry.bus.Request,
+		// In this process: the address is never dialled.
+		Origin: n.origin.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"},
+		Cache: objects, Observe: n.telemetry.bus.Request,
 		Log: n.log.With("part", "edge"), Registerer: n.registry,
 	})
 	if err != nil {
 		return nil, err
 	}
-	pages, err := webui.New(webui.Settings{Files: web.FS})
+	pages, err := webui.New(webui.Settings{FS: web.FS, Log: n.log.With("part", "pages")})
 	if err != nil {
 		return nil, err
 	}
 	return &edgeRole{edge: proxy, collector: n.telemetry.collector, pages: pages}, nil
 }
 
-func (r *edgeRole) add(*lifecycle.Group) {}
+func (r *edgeRole) add(g *lifecycle.Group) { g.Add(lifecycle.Service("edge", r.edge.Run)) }
 
 // handler is the public listener's: media, the watch page, CMCD, and the time of day.
 func (r *edgeRole) handler() http.Handler {
@@ -52,8 +54,7 @@ func (r *edgeRole) handler() http.Handler {
 	mux.Handle("/live/", r.edge)
 	mux.Handle("/cmcd", r.collector)
 	mux.Handle("/cmcd/", r.collector)
-	mux.Handle("GET /watch/", r.pages.Watch())
-	mux.Handle("GET /assets/", r.pages.Assets())
+	mux.Handle("/", r.pages.Watch())
 	mux.HandleFunc("/time", serveTime)
 	return mux
 }

@@ -3,13 +3,14 @@ package app
 import (
 	"io"
 	"net"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-stream/weir/internal/console/mcp"
 )
 
-func newMCP(line *commandLine, _, stderr io.Writer) *cobra.Command {
+func newMCP(line *commandLine, stdout, stderr io.Writer) *cobra.Command {
 	var url string
 	cmd := &cobra.Command{
 		Use:   "mcp",
@@ -27,12 +28,19 @@ about sessions and metrics. Start 'weir serve' first.`,
 			if url == "" {
 				url = "http://" + dialable(c.Private.Address) + "/mcp"
 			}
-			return mcp.Proxy(cmd.Context(), mcp.ProxySettings{Endpoint: url, Version: version, Log: newLog(c.Log, stderr)})
+			return mcp.Proxy(cmd.Context(), mcp.ProxySettings{
+				Endpoint: url, In: os.Stdin, Out: nopCloser{stdout}, Version: version, Log: newLog(c.Log, stderr),
+			})
 		},
 	}
 	cmd.Flags().StringVar(&url, "url", "", "the running program's MCP address (default: /mcp at the private address)")
 	return cmd
 }
+
+// nopCloser leaves the process's output open.
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
 
 // dialable returns a configured address as one to connect to.
 func dialable(address string) string {

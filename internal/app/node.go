@@ -100,8 +100,8 @@ func (n *node) listener(name string, c httpserver.Config, handler httpHandler) (
 func (n *node) order() {
 	n.telemetry.addStore(n.group)
 	n.telemetry.addBus(n.group)
-	n.console.add(n.group)
 	n.group.Add(lifecycle.Service("private listener", n.private.Run))
+	n.console.add(n.group) // stops before its listener, which would wait for connections without end
 	n.edge.add(n.group)
 	n.group.Add(lifecycle.Service("public listener", n.public.Run))
 	n.origin.add(n.group)

@@ -28,7 +28,7 @@ func newOrigin(n *node) (*originRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	streams.OnPublish(pack.Handle)
+	streams.OnPublishAs("packager", pack.Handle)
 	objects, err := origin.New(origin.Settings{Log: n.log.With("part", "origin"), Registerer: n.registry})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 
+	"github.com/weir-stream/weir/internal/analytics/query"
 	"github.com/weir-stream/weir/internal/analytics/session"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge"
@@ -71,6 +72,7 @@ type TelemetryConfig struct {
 // AnalyticsConfig holds the settings of what is made of records.
 type AnalyticsConfig struct {
 	Session session.Config `yaml:"session"`
+	Query   query.Config   `yaml:"query"`
 }
 
 // ConsoleConfig holds the settings of what people and agents talk to.
@@ -94,7 +96,7 @@ func Default() Config {
 		},
 		CDN:       CDNConfig{Edge: edge.DefaultConfig(), Cache: cache.DefaultConfig()},
 		Telemetry: TelemetryConfig{Collector: collector.DefaultConfig(), Bus: bus.DefaultConfig(), Store: duckdb.DefaultConfig()},
-		Analytics: AnalyticsConfig{Session: session.DefaultConfig()},
+		Analytics: AnalyticsConfig{Session: session.DefaultConfig(), Query: query.DefaultConfig()},
 		Console:   ConsoleConfig{Feed: feed.DefaultConfig()},
 	}
 }

@@ -70,6 +70,16 @@ func (s *Server) Addr() net.Addr {
 	return s.listener.Addr()
 }
 
+// Close gives the address back if Run is never to be called.
+func (s *Server) Close() error {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
+}
+
 // Run accepts connections until ctx ends. Then it closes the listener and all connections, waits for
 // them, and returns nil.
 func (s *Server) Run(ctx context.Context) error {
