@@ -164,7 +164,7 @@ func (b *Body) free(ctx context.Context) ([]byte, error) {
 
 // charge asks the cache for n more bytes.
 func (b *Body) charge(n int64) bool {
-	if b.charged-overheadBytes+n > b.cache.cfg.MaxObjectBytes || !b.cache.reserve(n) {
+	if b.charged-overhead(b.key)+n > b.cache.cfg.MaxObjectBytes || !b.cache.reserve(n) {
 		return false
 	}
 	b.charged += n

@@ -36,8 +36,12 @@ type Rule struct {
 // maxNegativeTTL bounds Config.NegativeTTL: a live object can appear at any moment.
 const maxNegativeTTL = time.Second
 
-// overheadBytes is charged for each object beside its body: header, index, list.
+// overheadBytes is charged for each object beside its body and its key: header, index, ring.
 const overheadBytes = 1 << 10
+
+// overhead is what an object costs beside its body. The key is held twice at most: by the index and by
+// the fetch that it came with.
+func overhead(key string) int64 { return overheadBytes + 2*int64(len(key)) }
 
 // DefaultConfig returns the configuration of a cache that nobody has configured. It has no rules: what
 // the origin gives no lifetime is asked for again each time.

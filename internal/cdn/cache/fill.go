@@ -78,10 +78,10 @@ func (f *Fill) Store(h Head) (*Object, error) {
 	c := f.cache
 	b := &Body{cache: c, key: f.key, length: h.Length}
 	n := max(h.Length, 0)
-	if n > c.cfg.MaxObjectBytes || !c.reserve(n+overheadBytes) {
+	if n > c.cfg.MaxObjectBytes || !c.reserve(n+overhead(f.key)) {
 		return nil, ErrNoRoom
 	}
-	b.charged = n + overheadBytes
+	b.charged = n + overhead(f.key)
 	o := newObject(f.key, h, b)
 	f.end(Outcome{Object: o, Stored: h.Store, Fetch: h.Fetch}, func() {
 		b.refs.Store(1 + int32(f.waiting)) // the filler and those who wait
