@@ -138,7 +138,7 @@ func (t *timeline) mpd() dash.MPD {
 	m := dash.MPD{
 		AvailabilityStart: t.start,
 		Published:         t.stream.packager.now(),
-		UpdatePeriod:      config.SegmentDuration,
+		UpdatePeriod:      max(time.Second, config.SegmentDuration/2),
 		WindowDepth:       max(config.Window, minSegments*target),
 		PresentationDelay: 3 * target,
 		MinBuffer:         config.SegmentDuration,
