@@ -268,12 +268,15 @@ func (p *parser) custom(name string, bare bool) {
 
 // isCustom reports whether name is a well-formed custom key: one with a hyphenated prefix (§3.3).
 func isCustom(name string) bool {
+	if name == "" || !isAlnum(name[0]) && name[0] != '*' {
+		return false
+	}
 	hyphen := false
 	for i := 0; i < len(name); i++ {
 		c := name[i]
 		switch {
 		case c == '-':
-			hyphen = hyphen || i > 0 && i < len(name)-1
+			hyphen = hyphen || i < len(name)-1
 		case !isAlnum(c) && c != '.' && c != '_' && c != '*':
 			return false
 		}

@@ -76,7 +76,8 @@ func New(s Settings) (*Store, error) {
 	return store, nil
 }
 
-// Close waits for what is being written, and closes the file. Queries that still run are cut off.
+// Close waits for what is being written, and closes the file. Rows that a caller has still open keep
+// the file until they are closed.
 func (s *Store) Close() error {
 	s.stop()
 	s.expirer.Wait()
