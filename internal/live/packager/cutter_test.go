@@ -161,6 +161,33 @@ func TestSpan(t *testing.T) {
 	}
 }
 
+// A bitrate too high for the window makes it shorter, not the process larger.
+func TestMemoryIsBounded(t *testing.T) {
+	s := testStream(t)
+	limit := 8 << 20
+	s.packager.config.MaxStreamBytes = limit
+	c := newCutter(s)
+	c.addTrack(fuzzVideo)
+	payload := make([]byte, 100_000) // 20 Mbit/s
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range int64(25 * 60) {
+		u := media.Unit{Track: 1, DTS: i * 3600, PTS: i * 3600, Keyframe: i%25 == 0, Payload: payload, Received: start.Add(span(i*3600, 90000))}
+		if err := c.addUnit(u); err != nil {
+			t.Fatal(err)
+		}
+		if kept := minSegmentsBytes * 51 * len(payload); s.bytes > max(limit, kept) {
+			t.Fatalf("%d bytes are kept, at most %d may be", s.bytes, max(limit, kept))
+		}
+	}
+	n := 0
+	for _, o := range s.objects {
+		n += len(o.data)
+	}
+	if n != s.bytes || len(s.line.segments) < minSegmentsBytes {
+		t.Errorf("%d bytes are counted, %d are there, in %d segments", s.bytes, n, len(s.line.segments))
+	}
+}
+
 // BenchmarkPackaging packages a stream of 720p at 3 Mbit/s, 30 pictures a second, with AAC at 128 kbit/s.
 // The metric is the share of a core that one such stream takes.
 func BenchmarkPackaging(b *testing.B) {

@@ -259,7 +259,7 @@ func numbers(t *testing.T, name string) int64 {
 func TestWindowIsBounded(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		p := r.publish("s", videoTrack, audioTrack)
-		type seen struct{ listed, until time.Time }
+		type seen struct{ listed time.Time }
 		seenAt := make(map[string]*seen)
 		last := ""
 		units := mix(pictures(0, 300*second, second), sound(0, 300*second))
