@@ -102,10 +102,19 @@ func nameIn(v *cmcd.Values) string {
 // families are words of user agents and who they are of, the most telling first: a browser's user
 // agent names its ancestors too.
 var families = [...]struct{ word, name string }{
-	{"AndroidXMedia3", "Media3"}, {"ExoPlayer", "ExoPlayer"}, {"AppleCoreMedia", "AVPlayer"},
-	{"Lavf/", "FFmpeg"}, {"VLC/", "VLC"}, {"GStreamer", "GStreamer"}, {"curl/", "curl"},
-	{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"},
-	{"Firefox/", "Firefox"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"},
+	{"AndroidXMedia3", "Media3"},
+	{"ExoPlayer", "ExoPlayer"},
+	{"AppleCoreMedia", "AVPlayer"},
+	{"Lavf/", "FFmpeg"},
+	{"VLC/", "VLC"},
+	{"GStreamer", "GStreamer"},
+	{"curl/", "curl"},
+	{"Edg/", "Edge"},
+	{"OPR/", "Opera"},
+	{"SamsungBrowser/", "Samsung Internet"},
+	{"Firefox/", "Firefox"},
+	{"Chrome/", "Chrome"},
+	{"Safari/", "Safari"},
 }
 
 func userAgentFamily(userAgent string) string {

@@ -1,0 +1,214 @@
+//go:build cgo && !noduckdb
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/weir-stream/weir/internal/analytics"
+	"github.com/weir-stream/weir/internal/telemetry"
+	"github.com/weir-stream/weir/internal/telemetry/store/duckdb"
+)
+
+// archive holds the records in a real store.
+func archive(t *testing.T, batch telemetry.Batch, change func(*Config)) *Archive {
+	t.Helper()
+	config := duckdb.DefaultConfig()
+	config.Retention = 0 // the records have a fixed date
+	store, err := duckdb.New(duckdb.Settings{Config: config, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := store.Append(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	own := DefaultConfig()
+	if change != nil {
+		change(&own)
+	}
+	a, err := NewArchive(ArchiveSettings{Config: own, Store: store, Now: func() time.Time { return after(60) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// What comes out of the store is the session that its records make.
+func TestStoredSessionIsTheSame(t *testing.T) {
+	for name, r := range map[string]*records{"evening": evening(t), "evening with Shaka": shakaEvening(t)} {
+		want := r.join()
+		a := archive(t, telemetry.Batch{Requests: r.requests}, nil)
+		details, err := a.Session(t.Context(), "s-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := details.Session; fmt.Sprintf("%+v %v", withoutPointer(got), deref(got.StartupTime)) != fmt.Sprintf("%+v %v", withoutPointer(want), deref(want.StartupTime)) {
+			t.Errorf("%s: stored\n%+v\nwant\n%+v", name, got, want)
+		}
+		if len(details.Exchanges) != 20 || details.Truncated || !slices.IsSortedFunc(details.Exchanges, func(a, b analytics.Exchange) int { return a.Time.Compare(b.Time) }) {
+			t.Errorf("%s: %d exchanges, truncated %v", name, len(details.Exchanges), details.Truncated)
+		}
+		first := details.Exchanges[0]
+		if first.Path != "/live/test/manifest.mpd" || first.CMCD["sid"] != `"s-1"` || first.CacheStatus != "collapsed" || first.TTFB != 0.001 {
+			t.Errorf("%s: first exchange = %+v", name, first)
+		}
+	}
+}
+
+func withoutPointer(s analytics.Session) analytics.Session { s.StartupTime = nil; return s }
+
+func TestCapturedSessionsSurviveTheStore(t *testing.T) {
+	for _, c := range capturedSessions(t) {
+		var batch telemetry.Batch
+		for _, r := range c.requests {
+			r.ID = uuid.Must(uuid.NewV7())
+			r.Stream = "test"
+			batch.Requests = append(batch.Requests, r)
+		}
+		for _, r := range c.reports {
+			r.ID = uuid.Must(uuid.NewV7())
+			batch.Reports = append(batch.Reports, r)
+		}
+		want := Join(batch.Requests, batch.Reports, after(60))
+		sessions, err := archive(t, batch, nil).Sessions(t.Context(), analytics.SessionFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sessions) != 1 {
+			t.Fatalf("%s: %d sessions, want 1", c.run, len(sessions))
+		}
+		if got := sessions[0]; fmt.Sprintf("%+v", withoutPointer(got)) != fmt.Sprintf("%+v", withoutPointer(want)) {
+			t.Errorf("%s: stored\n%+v\nwant\n%+v", c.run, got, want)
+		}
+	}
+}
+
+// many holds 25 sessions, a minute apart, of two streams; each has three requests.
+func many(t *testing.T) telemetry.Batch {
+	r := &records{t: t}
+	for i := range 25 {
+		for n := range 3 {
+			q := r.request(float64(i*60+n), float64(i*60+n)+0.1, fmt.Sprintf("v%d.m4s", n), fmt.Sprintf(`br=1000,d=1000,ot=v,sid="id%%_%02d"`, i))
+			q.Stream = []string{"even", "odd"}[i%2]
+		}
+	}
+	r.report(30*60, `e=t,sid="only reports",ts=1,v=2`)
+	return telemetry.Batch{Requests: r.requests, Reports: r.reports}
+}
+
+func ids(sessions []analytics.Session) string {
+	var out []string
+	for _, s := range sessions {
+		out = append(out, s.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestSessionsAreChosen(t *testing.T) {
+	a := archive(t, many(t), nil)
+	cases := map[string]struct {
+		filter analytics.SessionFilter
+		want   string
+	}{
+		"newest first":               {analytics.SessionFilter{Limit: 3}, "only reports id%_24 id%_23"},
+		"older than the cursor":      {analytics.SessionFilter{Limit: 2, Before: after(23 * 60)}, "id%_22 id%_21"},
+		"of a stream":                {analytics.SessionFilter{Limit: 2, Stream: "odd"}, "id%_23 id%_21"},
+		"of no stream":               {analytics.SessionFilter{Stream: "x' OR 1=1 --"}, ""},
+		"by prefix":                  {analytics.SessionFilter{Prefix: "id%_1", Limit: 2}, "id%_19 id%_18"},
+		"signs of LIKE mean nothing": {analytics.SessionFilter{Prefix: "id__"}, ""},
+		"nor does the escape":        {analytics.SessionFilter{Prefix: "id!%"}, ""},
+		"in a range":                 {analytics.SessionFilter{From: after(5 * 60), To: after(7 * 60)}, "id%_06 id%_05"},
+		"in a range, in part":        {analytics.SessionFilter{From: after(5*60 + 1), To: after(5*60 + 1.5)}, "id%_05"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			sessions, err := a.Sessions(t.Context(), c.filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := ids(sessions); got != c.want {
+				t.Errorf("sessions %q, want %q", got, c.want)
+			}
+		})
+	}
+	t.Run("all", func(t *testing.T) {
+		sessions, err := a.Sessions(t.Context(), analytics.SessionFilter{})
+		if err != nil || len(sessions) != 26 {
+			t.Errorf("%d sessions, error %v; want 26", len(sessions), err)
+		}
+		for _, s := range sessions[1:] {
+			if s.Requests != 3 {
+				t.Errorf("session %s has %d requests, want its own 3", s.ID, s.Requests)
+			}
+		}
+	})
+}
+
+func TestSessionByPrefix(t *testing.T) {
+	a := archive(t, many(t), nil)
+	details, err := a.Session(t.Context(), "id%_07")
+	if err != nil || details.Session.ID != "id%_07" {
+		t.Errorf("by its ID: %q, %v", details.Session.ID, err)
+	}
+	details, err = a.Session(t.Context(), "only")
+	if err != nil || details.Session.ID != "only reports" || len(details.Reports) != 1 {
+		t.Errorf("by its beginning: %q, %v", details.Session.ID, err)
+	}
+	_, err = a.Session(t.Context(), "id%_1")
+	var ambiguous *AmbiguousError
+	if !errors.Is(err, analytics.ErrAmbiguous) || !errors.As(err, &ambiguous) || len(ambiguous.Candidates()) != 10 || ambiguous.More {
+		t.Errorf("a beginning that ten share: %v", err)
+	}
+	if _, err = a.Session(t.Context(), "id"); !strings.Contains(err.Error(), "id%_24") || !strings.Contains(err.Error(), "and more") {
+		t.Errorf("a beginning that 25 share: %v", err)
+	}
+	for _, none := range []string{"", "%", "ID%_07", "nobody"} {
+		if _, err := a.Session(t.Context(), none); !errors.Is(err, analytics.ErrNoSession) {
+			t.Errorf("session %q: %v, want none", none, err)
+		}
+	}
+}
+
+// An ID that is the beginning of another is still itself.
+func TestWholeIDIsNotAmbiguous(t *testing.T) {
+	r := &records{t: t}
+	r.request(0, 0.1, "v1.m4s", `ot=v,sid="ab"`)
+	r.request(1, 1.1, "v1.m4s", `ot=v,sid="abc"`)
+	details, err := archive(t, telemetry.Batch{Requests: r.requests}, nil).Session(t.Context(), "ab")
+	if err != nil || details.Session.ID != "ab" || details.Session.Requests != 1 {
+		t.Errorf("session %q with %d requests, %v", details.Session.ID, details.Session.Requests, err)
+	}
+}
+
+func TestLongSessionIsCut(t *testing.T) {
+	r := &records{t: t}
+	for i := range 120 {
+		r.request(float64(i), float64(i)+0.1, fmt.Sprintf("v%d.m4s", i), `br=1000,d=1000,ot=v,sid="long"`)
+	}
+	details, err := archive(t, telemetry.Batch{Requests: r.requests}, func(c *Config) { c.MaxRecords = 100 }).Session(t.Context(), "long")
+	if err != nil || len(details.Exchanges) != 100 || !details.Truncated {
+		t.Errorf("%d exchanges, truncated %v, %v; want 100 of 120", len(details.Exchanges), details.Truncated, err)
+	}
+}
+
+func TestStoreThatFails(t *testing.T) {
+	a := archive(t, telemetry.Batch{}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.Sessions(ctx, analytics.SessionFilter{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want the store's", err)
+	}
+}
