@@ -1,4 +1,4 @@
-import { SegmentedControl, useMantineColorScheme, type MantineColorScheme } from '@mantine/core'
+import { SegmentedControl, useMantineColorScheme } from '@mantine/core'
 import { Link, Outlet } from '@tanstack/react-router'
 import { useFeedState } from '../feed/FeedContext'
 import type { FeedState } from '../feed/feed'
@@ -39,7 +39,7 @@ export function Frame() {
           size="xs"
           aria-label="Colours"
           value={colorScheme}
-          onChange={(value) => setColorScheme(value as MantineColorScheme)}
+          onChange={(value) => setColorScheme(value)}
           data={[
             { value: 'auto', label: 'Auto' },
             { value: 'light', label: 'Light' },

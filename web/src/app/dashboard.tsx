@@ -1,6 +1,6 @@
 import './styles'
 import { MantineProvider } from '@mantine/core'
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { QueryClientProvider } from '@tanstack/react-query'
 import { RouterProvider } from '@tanstack/react-router'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
@@ -10,7 +10,7 @@ import { newRouter } from './router'
 import { theme } from './theme'
 
 const router = newRouter()
-const queries: QueryClient = newQueryClient()
+const queries = newQueryClient()
 
 const root = document.getElementById('root')
 if (root) {

@@ -48,9 +48,9 @@ export class Feed {
   on<T extends Topic>(topic: T, listener: (data: Topics[T], time: string) => void): () => void {
     const listeners = this.topics.get(topic) ?? new Set()
     this.topics.set(topic, listeners)
-    listeners.add(listener as Listener)
+    listeners.add(listener)
     this.start()
-    return () => listeners.delete(listener as Listener)
+    return () => listeners.delete(listener)
   }
 
   readonly state = (): FeedState => this.current

@@ -37,6 +37,8 @@ export interface ChartProps {
   range?: [number, number]
 }
 
+type Look = Pick<Series, 'label' | 'color' | 'dash' | 'step' | 'fill'>
+
 /** Chart draws time series with uPlot and has the same numbers as a table behind it. */
 export function Chart(props: ChartProps) {
   const { label, times, series, spans, height = 180, sync, spark, range } = props
@@ -49,7 +51,8 @@ export function Chart(props: ChartProps) {
     latest.current = props
   })
 
-  const shape = series.map((s) => `${s.label}${s.color}${s.dash}${s.step}${s.fill}`).join('|')
+  // The plot is made anew when a line's look changes, not when its values do.
+  const looks = JSON.stringify(series.map(({ label, color, dash, step, fill }): Look => ({ label, color, dash, step, fill })))
   useEffect(() => {
     const element = box.current
     if (!element) return
@@ -63,12 +66,12 @@ export function Chart(props: ChartProps) {
         padding: spark ? [3, 1, 3, 1] : [10, 10, 0, 0],
         scales: {
           x: { range: (_, min, max) => latest.current.range ?? [min, max] },
-          y: { range: (_, min, max) => (spark && max > min ? [min - (max - min) * 0.05, max + (max - min) * 0.05] : [Math.min(0, min ?? 0), (max || 1) * 1.08]) },
+          y: { range: (_, min, max) => (spark ? tight(min, max) : [Math.min(0, min ?? 0), (max || 1) * 1.08]) },
         },
         axes: spark
           ? [{ show: false }, { show: false }]
           : [
-              { stroke: color('--chart-axis'), grid: { stroke: color('--chart-grid') }, ticks: { show: false }, values: (_, ticks) => ticks.map((t) => time(t * 1000)), space: 80 },
+              { stroke: color('--chart-axis'), grid: { stroke: color('--chart-grid') }, ticks: { show: false }, values: (_, ticks) => ticks.map((t) => time(t * 1000)), space: 80, size: 28 },
               {
                 stroke: color('--chart-axis'),
                 grid: { stroke: color('--chart-grid') },
@@ -79,7 +82,7 @@ export function Chart(props: ChartProps) {
             ],
         series: [
           { label: 'Time', value: (_, v) => (v == null ? nothing : time(v * 1000, true)) },
-          ...series.map((s, i): uPlot.Series => ({
+          ...(JSON.parse(looks) as Look[]).map((s, i): uPlot.Series => ({
             label: s.label,
             stroke: color(s.color),
             width: spark ? 1.5 : 2,
@@ -118,10 +121,11 @@ export function Chart(props: ChartProps) {
       u.destroy()
       plot.current = undefined
     }
-  }, [shape, scheme, height, sync, spark])
+  }, [looks, scheme, height, sync, spark])
 
   useEffect(() => {
     plot.current?.setData(dataOf({ times, series }))
+    // The latest spans and range are looked up as it draws.
   }, [times, series, spans, range])
 
   if (spark) return <div ref={box} className="spark" role="img" aria-label={label} style={{ height }} />
@@ -157,6 +161,12 @@ export function Chart(props: ChartProps) {
       </details>
     </figure>
   )
+}
+
+/** A trend shows what changes: its scale begins at the lowest value, and a constant lies in the middle. */
+function tight(min: number, max: number): [number, number] {
+  if (!(max > min)) return [Math.min(0, min ?? 0), (max || 1) * 2]
+  return [min - (max - min) * 0.05, max + (max - min) * 0.05]
 }
 
 function dataOf({ times, series }: Pick<ChartProps, 'times' | 'series'>): uPlot.AlignedData {

@@ -8,10 +8,16 @@ export function Keys({ cmcd }: { cmcd: Record<string, string> | undefined }) {
     <dl className="keys">
       {keys.map(([key, raw]) => (
         <div key={key}>
-          <dt>{raw === '' ? key : `${key}=${raw}`}</dt>
+          <dt>{written(key, raw)}</dt>
           <dd>{meaning(key, raw)}</dd>
         </div>
       ))}
     </dl>
   )
+}
+
+/** The API says true and false where the wire has the bare key and ?0. */
+function written(key: string, raw: string): string {
+  if (raw === 'true') return key
+  return `${key}=${raw === 'false' ? '?0' : raw}`
 }

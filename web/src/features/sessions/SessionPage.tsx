@@ -71,18 +71,16 @@ export function SessionPage({ sid }: { sid: string }) {
 }
 
 function factsOf(s: Session): Fact[] {
-  const startup = s.startup_time_seconds === undefined ? nothing : `${seconds(s.startup_time_seconds)}${s.startup_estimated ? ' (estimated)' : ''}`
-  const rebuffers =
-    s.rebuffers.length === 0 ? 'none' : `${s.rebuffers.length} in ${seconds(s.rebuffer_time_seconds)} (${percent(s.rebuffer_ratio)})`
+  const stalled = s.rebuffers.length > 0
   return [
-    { name: 'Stream', definition: definitions.stream, value: `${s.stream || nothing}${s.live ? ', live' : ''}` },
-    { name: 'Player', definition: definitions.player, value: `${s.player || 'unknown'} ${formatName(s.format)}` },
+    { name: 'Stream', definition: definitions.stream, value: s.stream || nothing, note: s.live ? 'live' : undefined },
+    { name: 'Player', definition: definitions.player, value: s.player || 'unknown', note: formatName(s.format) },
     { name: 'CMCD', definition: definitions.cmcd, value: `version ${s.cmcd_version}` },
     { name: 'Average bitrate', definition: definitions.bitrate, value: s.average_bitrate > 0 ? bitrate(s.average_bitrate) : nothing },
     { name: 'Throughput', definition: definitions.throughput, value: s.average_throughput > 0 ? bitrate(s.average_throughput) : nothing },
     { name: 'Played', definition: definitions.played, value: clock(s.played_time_seconds) },
-    { name: 'Startup', definition: definitions.startup, value: startup },
-    { name: 'Rebuffers', definition: definitions.rebuffers, value: rebuffers },
+    { name: 'Startup', definition: definitions.startup, value: seconds(s.startup_time_seconds), note: s.startup_time_seconds !== undefined && s.startup_estimated ? 'estimated' : undefined },
+    { name: 'Rebuffers', definition: definitions.rebuffers, value: stalled ? `${s.rebuffers.length} in ${seconds(s.rebuffer_time_seconds)}` : 'none', note: stalled ? `ratio ${percent(s.rebuffer_ratio)}` : undefined },
     { name: 'Hit ratio', definition: definitions.hits, value: percent(s.hit_ratio) },
     { name: 'Requests', definition: definitions.requests, value: count(s.requests) },
     { name: 'Reports', definition: definitions.reports, value: count(s.reports) },
@@ -101,7 +99,7 @@ function factsOf(s: Session): Fact[] {
     },
     { name: 'Started', definition: definitions.started, value: dateTime(s.start) },
     { name: 'Last seen', definition: definitions.seen, value: dateTime(s.end) },
-    { name: 'Client', definition: definitions.client, value: <span title={s.user_agent}>{`${s.client || nothing}${s.edge ? ` at ${s.edge}` : ''}`}</span> },
+    { name: 'Client', definition: definitions.client, value: <span title={s.user_agent}>{s.client || nothing}</span>, note: s.edge ? `at ${s.edge}` : undefined },
   ]
 }
 

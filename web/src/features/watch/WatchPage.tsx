@@ -21,7 +21,7 @@ export function WatchPage({ log }: { log: RequestLog }) {
   const video = useRef<HTMLVideoElement>(null)
   const viewing = useViewing(options, video, log)
   const view = useSyncExternalStore<View | undefined>(viewing?.subscribe ?? never, viewing?.view ?? noView)
-  const said = view ? say(view, Date.now()) : { mood: 'waiting' as const, badge: 'Starting', sentence: '' }
+  const said = view ? say(view) : { mood: 'waiting' as const, badge: 'Starting', sentence: '' }
 
   useEffect(() => {
     document.title = options.stream ? `${options.stream} – Weir` : 'Weir'

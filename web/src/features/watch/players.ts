@@ -70,7 +70,10 @@ const hls: Start = async (options, sid, video, listener) => {
     seekToLive: () => {
       if (hls.liveSyncPosition !== null) video.currentTime = hls.liveSyncPosition
     },
-    destroy: async () => hls.destroy(),
+    destroy: () => {
+      hls.destroy()
+      return Promise.resolve()
+    },
   }
 }
 
@@ -111,7 +114,10 @@ const dash: Start = async (options, sid, video, listener) => {
       bitrate: positive(player.isReady() ? player.getCurrentRepresentationForType('video')?.bandwidth : undefined),
     }),
     seekToLive: () => player.seekToOriginalLive(),
-    destroy: async () => player.destroy(),
+    destroy: () => {
+      player.destroy()
+      return Promise.resolve()
+    },
   }
 }
 
@@ -136,7 +142,7 @@ const shaka: Start = async (options, sid, video, listener) => {
   })
   const report = (error: ShakaError) => {
     const message = `${error.category}.${error.code} ${JSON.stringify(error.data ?? []).slice(0, 200)}`
-    if (error.severity === shaka.util.Error.Severity.CRITICAL) listener.fatal(message)
+    if (error.severity === Number(shaka.util.Error.Severity.CRITICAL)) listener.fatal(message)
     else listener.warning(message)
   }
   player.addEventListener('error', (event) => report((event as unknown as { detail: ShakaError }).detail))

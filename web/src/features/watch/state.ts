@@ -12,7 +12,7 @@ export interface Said {
 }
 
 /** say puts the state of a viewing into words. */
-export function say(view: View, now: number): Said {
+export function say(view: View): Said {
   const { phase, reason, due } = view.recovery
   switch (phase) {
     case 'playing':
@@ -23,7 +23,7 @@ export function say(view: View, now: number): Said {
     case 'stalled':
       return { mood: 'waiting', badge: 'Interrupted', sentence: 'The picture stands still. Waiting for the stream…' }
     case 'failed': {
-      const left = Math.max(1, Math.ceil((due - now) / 1000))
+      const left = Math.max(1, Math.ceil((due - view.time) / 1000))
       return { mood: 'error', badge: 'Error', sentence: `The player has stopped with an error. Trying again in ${left} s…` }
     }
     case 'looking':

@@ -19,6 +19,8 @@ export interface Trouble {
 
 /** View is one moment of a viewing, as it is shown. */
 export interface View extends Figures {
+  /** Unix ms. */
+  time: number
   sid: string
   recovery: Recovery
   paused: boolean
@@ -203,6 +205,7 @@ export class Viewing {
     const { video } = this
     return {
       ...this.figures(),
+      time: Date.now(),
       sid: this.sid,
       recovery: this.recovery,
       paused: this.held,

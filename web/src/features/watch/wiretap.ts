@@ -23,13 +23,15 @@ export function tap(scope: Scope, log: RequestLog): () => void {
 
 function tapXHR(scope: Scope, log: RequestLog): () => void {
   const proto = scope.XMLHttpRequest.prototype
+  // They are called with the request as this.
+  // eslint-disable-next-line @typescript-eslint/unbound-method
   const original = { open: proto.open, setRequestHeader: proto.setRequestHeader, send: proto.send }
   const outgoing = new WeakMap<XMLHttpRequest, Outgoing>()
 
   proto.open = function (this: XMLHttpRequest, method: string, url: string | URL, ...rest: unknown[]) {
     outgoing.set(this, { method, url: String(url), headers: {} })
     return (original.open as (...args: unknown[]) => void).call(this, method, url, ...rest)
-  } as typeof proto.open
+  }
   proto.setRequestHeader = function (name, value) {
     const request = outgoing.get(this)
     if (request) request.headers[name] = value
@@ -42,19 +44,22 @@ function tapXHR(scope: Scope, log: RequestLog): () => void {
       const started = performance.now()
       const id = log.add({ ...found, time: Date.now() })
       let ttfb: number | undefined
+      let loaded = 0
       let outcome: 'aborted' | 'failed' | undefined
       this.addEventListener('readystatechange', () => {
         if (this.readyState === 2) ttfb = performance.now() - started
       })
+      // What had come before an abort counts: the server has sent it.
+      this.addEventListener('progress', (event) => (loaded = event.loaded))
       this.addEventListener('abort', () => (outcome = 'aborted'))
       this.addEventListener('error', () => (outcome = 'failed'))
       this.addEventListener('timeout', () => (outcome = 'failed'))
-      this.addEventListener('loadend', (event) => {
+      this.addEventListener('loadend', () => {
         log.finish(id, {
           status: outcome ? -1 : this.status,
           outcome,
           cacheStatus: cacheStatus(this.status ? this.getResponseHeader('Cache-Status') : null),
-          bytes: event.loaded,
+          bytes: loaded,
           ttfb,
           duration: performance.now() - started,
         })
@@ -141,6 +146,6 @@ async function outgoingOf(input: RequestInfo | URL, init?: RequestInit): Promise
 
 function textOf(body: unknown): string {
   if (typeof body === 'string') return body
-  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return new TextDecoder().decode(body as ArrayBuffer)
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return new TextDecoder().decode(body)
   return ''
 }
