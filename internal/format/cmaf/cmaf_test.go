@@ -18,8 +18,10 @@ import (
 	"github.com/weir-stream/weir/internal/media"
 )
 
-var testVideo = []string{"-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-t", "4", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-g", "30", "-preset", "veryfast", "-bf", "2"}
-var testAudio = []string{"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-t", "4", "-c:a", "aac", "-b:a", "96k"}
+var (
+	testVideo = []string{"-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-t", "4", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-g", "30", "-preset", "veryfast", "-bf", "2"}
+	testAudio = []string{"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-t", "4", "-c:a", "aac", "-b:a", "96k"}
+)
 
 // chunkOf makes a chunk of units; the last unit is as long as the one before.
 func chunkOf(units []media.Unit, sequence uint32) cmaf.Chunk {
