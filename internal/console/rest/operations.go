@@ -117,7 +117,7 @@ func (h *Handler) listSessions(ctx context.Context, in *sessionsInput) (*session
 	}
 	sessions, err := h.set.Sessions.Sessions(ctx, filter)
 	if err != nil {
-		return nil, h.problem(ctx, "list sessions", err)
+		return nil, h.explain(ctx, "list sessions", err)
 	}
 	out := &sessionsOutput{}
 	if len(sessions) > in.Limit {
@@ -134,7 +134,7 @@ func (h *Handler) listSessions(ctx context.Context, in *sessionsInput) (*session
 func (h *Handler) getSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
 	details, err := h.set.Sessions.Session(ctx, in.ID)
 	if err != nil {
-		return nil, h.problem(ctx, "read session", err)
+		return nil, h.explain(ctx, "read session", err)
 	}
 	details.Session = whole(details.Session)
 	details.Exchanges = append([]analytics.Exchange{}, details.Exchanges...)
@@ -173,7 +173,7 @@ func (h *Handler) getMetric(ctx context.Context, in *metricInput) (*metricOutput
 	}
 	result, err := h.set.Querier.Query(ctx, q)
 	if err != nil {
-		return nil, h.problem(ctx, "query metric", err)
+		return nil, h.explain(ctx, "query metric", err)
 	}
 	out := &metricOutput{}
 	for _, m := range h.set.Querier.Catalogue() {

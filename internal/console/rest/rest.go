@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-stream/weir/internal/analytics"
 	"github.com/weir-stream/weir/internal/live"
+	"github.com/weir-stream/weir/internal/problem"
 )
 
 // Sessions finds the sessions that are stored.
@@ -72,8 +73,20 @@ func New(set Settings) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP answers one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+// ServeHTTP answers one request. What the API answers is of this moment, so nobody may keep it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		problem.Write(w, r, http.StatusMethodNotAllowed, "this API only reads: "+r.Method+" is not among its methods")
+		return
+	}
+	if _, pattern := h.mux.Handler(r); pattern == "" {
+		problem.Write(w, r, http.StatusNotFound, "the API has no such path; GET /api/v1/openapi.yaml tells which it has")
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
 
 // OpenAPI returns the description of the API as OpenAPI 3.1 in YAML.
 func (h *Handler) OpenAPI() ([]byte, error) { return h.api.OpenAPI().YAML() }

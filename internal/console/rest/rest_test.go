@@ -158,6 +158,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		"limit too great":      {"/api/v1/sessions?limit=501", nil, 422, "validation failed"},
 		"unknown parameter":    {"/api/v1/sessions?strem=x", nil, 422, "validation failed"},
 		"store takes too long": {"/api/v1/metrics/x", context.DeadlineExceeded, 504, "shorter range"},
+		"no such path":         {"/api/v1/sesions", nil, 404, "no such path"},
 		"store is broken":      {"/api/v1/metrics/x", errors.New("disk /secret/path"), 500, "server's log"},
 	}
 	for name, c := range cases {
@@ -171,6 +172,14 @@ func TestErrorsAreProblems(t *testing.T) {
 				t.Error("the answer tells the inside of the store")
 			}
 		})
+	}
+}
+
+func TestTheAPIOnlyReads(t *testing.T) {
+	w := httptest.NewRecorder()
+	newHandler(t, &engines{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/sessions", nil))
+	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("POST: %d %v", w.Code, w.Header())
 	}
 }
 
