@@ -27,13 +27,18 @@ func (s *sheet) table(title string, header []string, rows [][]string) {
 
 func (s *sheet) text() string { return s.b.String() }
 
+// maxStatement is how much of the SQL the text shows; the structured answer has all of it.
+const maxStatement = 600
+
 // origin says where the numbers come from.
 func (s *sheet) origin(p Provenance) {
 	s.line("\nProvenance: records from %s to %s; %d records of %d sessions; CMCD coverage %.0f %%.", clock(p.From), clock(p.To), p.Records, p.Sessions, p.Coverage*100)
 	for _, a := range p.Assumptions {
 		s.line("- %s", a)
 	}
-	if p.Statement != "" {
+	if statement := []rune(p.Statement); len(statement) > maxStatement {
+		s.line("SQL: %s… (the whole is in provenance.statement)", string(statement[:maxStatement]))
+	} else if len(statement) > 0 {
 		s.line("SQL: %s", p.Statement)
 	}
 }
