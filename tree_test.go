@@ -26,9 +26,6 @@ var oversized = map[string]string{}
 func TestTheTree(t *testing.T) {
 	for _, pkg := range list(t, "./...") {
 		path := pkg.path()
-		if strings.HasPrefix(path, "internal/deps") {
-			continue
-		}
 		if pkg.Doc == "" && len(pkg.GoFiles) > 0 {
 			t.Errorf("%s has no package comment", path)
 		}

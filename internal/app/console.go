@@ -22,7 +22,8 @@ type consoleRole struct {
 func newConsole(n *node) (*consoleRole, error) {
 	api, err := rest.New(rest.Settings{
 		Sessions: n.analytics.archive, Querier: n.analytics.query, Streams: n.origin.hub, Snapshot: n.analytics.tracker,
-		Version: version, Log: n.log.With("part", "rest"),
+		Addresses: func(host string) rest.Addresses { return n.addresses().from(host) },
+		Version:   version, Log: n.log.With("part", "rest"),
 	})
 	if err != nil {
 		return nil, err

@@ -212,19 +212,19 @@ func tryEverything(ctx context.Context, c config.Config) (err error) {
 
 // playAndAsk plays the test channel as a small player would, and asks for its own session.
 func (n *node) playAndAsk(ctx context.Context) error {
-	a := n.addresses()
+	media := strings.TrimSuffix(n.addresses().local(testStream).HLS, "index.m3u8")
 	const sid = "weir-doctor"
 	keys := "?CMCD=" + "ot%3Dm%2Csf%3Dh%2Csid%3D%22" + sid + "%22%2Cst%3Dl"
-	playlist, err := fetchUntil(ctx, a.media(testStream, "video.m3u8")+keys, func(body string) bool { return strings.Contains(body, "#EXTINF") })
+	playlist, err := fetchUntil(ctx, media+"video.m3u8"+keys, func(body string) bool { return strings.Contains(body, "#EXTINF") })
 	if err != nil {
 		return fmt.Errorf("play the test channel: %w", err)
 	}
 	lines := strings.Split(strings.TrimSpace(playlist), "\n")
 	segment := strings.TrimSpace(lines[len(lines)-1])
-	if _, err := fetchUntil(ctx, a.media(testStream, segment)+keys, func(body string) bool { return len(body) > 0 }); err != nil {
+	if _, err := fetchUntil(ctx, media+segment+keys, func(body string) bool { return len(body) > 0 }); err != nil {
 		return fmt.Errorf("fetch a segment: %w", err)
 	}
-	if _, err := fetchUntil(ctx, a.dashboard()+"api/v1/sessions/"+sid, func(body string) bool { return strings.Contains(body, segment) }); err != nil {
+	if _, err := fetchUntil(ctx, n.addresses().dashboard()+"api/v1/sessions/"+sid, func(body string) bool { return strings.Contains(body, segment) }); err != nil {
 		return fmt.Errorf("find the session: %w", err)
 	}
 	return nil

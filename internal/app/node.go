@@ -126,7 +126,7 @@ func (n *node) giveBack() {
 
 func (n *node) testChannelPart() lifecycle.Part {
 	return lifecycle.Service("test channel", func(ctx context.Context) error {
-		channel := ffmpeg.DefaultTestChannel(n.addresses().rtmpFor(testStream))
+		channel := ffmpeg.DefaultTestChannel(n.addresses().local(testStream).RTMP)
 		args, err := channel.Args(n.testChannel)
 		if err != nil {
 			return err

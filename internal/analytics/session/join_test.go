@@ -353,6 +353,37 @@ func TestPlayerThatSaysNothingOfRebuffers(t *testing.T) {
 	}
 }
 
+// dash.js counts the wait for its first picture as starvation: in version 2 it tells its length with
+// a later request, in version 1 it flags the first ones.
+func TestStartIsNoRebuffer(t *testing.T) {
+	for name, said := range map[string][3]string{
+		"told as a length": {"", "bsd=(80;v),", ""},
+		"told as a flag":   {"bs,", "bs,", ""},
+		"a real one":       {"bs,", "", "bsd=(700;v),"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &records{t: t}
+			r.request(0, 0.01, "manifest.mpd", `ot=m,sf=d,sid="s",v=2`)
+			add := func(n int, at float64, bl int, keys string) {
+				r.request(at, at+0.005, fmt.Sprintf("v%d.m4s", n), fmt.Sprintf(`bl=(%d;v),br=(900;v),%sd=2000,ot=v,sf=d,sid="s",v=2`, bl, keys))
+			}
+			add(1, 0.10, 0, said[0])
+			add(2, 0.21, 2000, said[1])
+			// Buffer lengths are rounded, so the start looks earlier by up to a tenth of a second.
+			add(3, 2.20, 1900, "")
+			add(4, 4.20, 1900, "")
+			add(5, 8.00, 1900, said[2])
+			want := 0
+			if name == "a real one" {
+				want = 1
+			}
+			if s := r.join(); len(s.Rebuffers) != want {
+				t.Errorf("rebuffers = %+v, want %d", s.Rebuffers, want)
+			}
+		})
+	}
+}
+
 func TestSeekIsNoRebuffer(t *testing.T) {
 	for name, far := range map[string]string{"by number": "v%d.m4s", "by range": "v.mp4"} {
 		t.Run(name, func(t *testing.T) {

@@ -34,10 +34,13 @@ func (j *join) rebuffers(start playStart, player string) []analytics.Rebuffer {
 	if j.reportsStates() {
 		stalls = j.stallsByState()
 	} else if start.known {
-		dries := j.dryTimes(start.at)
-		stalls = append(stalls, j.stallsByLength(start.at)...)
-		stalls = append(stalls, j.stallsBySamples(start.at, dries)...)
-		flagged := j.stallsByFlag(start.at, dries)
+		// dash.js counts the wait for its first picture as starvation, and tells it with the first
+		// requests after; until a player has told of media in its buffer, it is starting.
+		began := later(start.at, j.firstFilled())
+		dries := j.dryTimes(began)
+		stalls = append(stalls, j.stallsByLength(began)...)
+		stalls = append(stalls, j.stallsBySamples(began, dries)...)
+		flagged := j.stallsByFlag(began, dries)
 		stalls = append(stalls, flagged...)
 		if is(player, shaka) && len(stalls) == 0 && !j.flags() {
 			stalls = stallsByDrain(dries)
@@ -48,6 +51,17 @@ func (j *join) rebuffers(start playStart, player string) []analytics.Rebuffer {
 		out = append(out, analytics.Rebuffer{Time: s.begin.UTC(), Duration: s.length, Evidence: s.rule})
 	}
 	return out
+}
+
+// firstFilled is the time of the first request with which the player told of media in its buffer,
+// zero if it never did.
+func (j *join) firstFilled() time.Time {
+	for _, o := range j.primary().objects {
+		if o.hasBuffer && o.buffer > 0 {
+			return o.at
+		}
+	}
+	return time.Time{}
 }
 
 // reportsStates says that the player reports each change of its state.

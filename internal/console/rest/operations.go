@@ -95,6 +95,10 @@ func (h *Handler) register() {
 		Summary: "The streams that are running",
 	}, h.listStreams)
 	huma.Register(h.api, huma.Operation{
+		OperationID: "getAddresses", Method: http.MethodGet, Path: "/api/v1/addresses", Tags: []string{"live"},
+		Summary: "Where to watch, to publish and to ask",
+	}, h.getAddresses)
+	huma.Register(h.api, huma.Operation{
 		OperationID: "getLive", Method: http.MethodGet, Path: "/api/v1/live", Tags: []string{"live"},
 		Summary: "What is going on now: the snapshot that the feed sends each second",
 	}, h.getLive)

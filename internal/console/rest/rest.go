@@ -43,6 +43,8 @@ type Settings struct {
 	Querier  Querier
 	Streams  Streams
 	Snapshot Snapshot
+	// Addresses tells where the server is reached by somebody who knows it by the host name.
+	Addresses func(host string) Addresses
 	// Version is the version of the server, told in the API's description.
 	Version string
 	Log     *slog.Logger
@@ -57,8 +59,8 @@ type Handler struct {
 
 // New returns a handler of the API.
 func New(set Settings) (*Handler, error) {
-	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil {
-		return nil, errors.New("rest: Sessions, Querier, Streams and Snapshot must be set")
+	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil || set.Addresses == nil {
+		return nil, errors.New("rest: Sessions, Querier, Streams, Snapshot and Addresses must be set")
 	}
 	if set.Log == nil {
 		set.Log = slog.New(slog.DiscardHandler)

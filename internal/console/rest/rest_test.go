@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,7 +55,9 @@ func (e *engines) Streams() []live.StreamInfo { return []live.StreamInfo{{Name: 
 
 func newHandler(t *testing.T, e *engines) *Handler {
 	t.Helper()
-	h, err := New(Settings{Sessions: e, Querier: e, Streams: e, Snapshot: e})
+	h, err := New(Settings{Sessions: e, Querier: e, Streams: e, Snapshot: e, Addresses: func(host string) Addresses {
+		return Addresses{Watch: "http://" + net.JoinHostPort(host, "8080") + "/watch/{stream}"}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,5 +210,20 @@ func TestDescriptionIsServed(t *testing.T) {
 func TestEveryEngineIsNeeded(t *testing.T) {
 	if _, err := New(Settings{}); err == nil {
 		t.Error("New without engines is accepted")
+	}
+}
+
+// The addresses are told by the name that the client knows the server by.
+func TestAddressesHaveTheHostOfTheRequest(t *testing.T) {
+	h := newHandler(t, &engines{})
+	for host, want := range map[string]string{
+		"weir.example:8090": "http://weir.example:8080/watch/{stream}",
+		"weir.example":      "http://weir.example:8080/watch/{stream}",
+		"[::1]:8090":        "http://[::1]:8080/watch/{stream}",
+		"[::1]":             "http://[::1]:8080/watch/{stream}",
+	} {
+		if _, _, body := get(t, h, "http://"+host+"/api/v1/addresses"); body["watch"] != want {
+			t.Errorf("%s: watch = %v, want %s", host, body["watch"], want)
+		}
 	}
 }

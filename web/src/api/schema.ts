@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where to watch, to publish and to ask */
+        get: operations["getAddresses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -110,6 +127,33 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Addresses: {
+            /**
+             * @description DASH MPD
+             * @example http://localhost:8080/live/{stream}/manifest.mpd
+             */
+            dash: string;
+            /**
+             * @description HLS multivariant playlist
+             * @example http://localhost:8080/live/{stream}/index.m3u8
+             */
+            hls: string;
+            /**
+             * @description MCP over HTTP
+             * @example http://localhost:8090/mcp
+             */
+            mcp: string;
+            /**
+             * @description Where to publish
+             * @example rtmp://localhost/live/{stream}
+             */
+            rtmp: string;
+            /**
+             * @description Watch page
+             * @example http://localhost:8080/watch/{stream}
+             */
+            watch: string;
+        };
         Catalogue: {
             /** @description What metrics can be grouped and filtered by. */
             dimensions: string[];
@@ -375,6 +419,35 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    getAddresses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Addresses"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     getLive: {
         parameters: {
             query?: never;
