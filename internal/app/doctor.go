@@ -232,22 +232,19 @@ func (n *node) playAndAsk(ctx context.Context) error {
 
 // fetchUntil gets url until the answer is good or ctx ends.
 func fetchUntil(ctx context.Context, url string, good func(body string) bool) (string, error) {
-	last := errors.New("no answer")
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		body, err := fetch(ctx, url)
-		switch {
-		case err != nil:
-			last = err
-		case good(body):
+		if err == nil && good(body) {
 			return body, nil
-		default:
-			last = fmt.Errorf("%s: what was expected is not in the answer", url)
+		}
+		if err == nil {
+			err = fmt.Errorf("%s: what was expected is not in the answer", url)
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("%w (gave up: %w)", last, ctx.Err())
+			return "", fmt.Errorf("%w (gave up: %w)", err, ctx.Err())
 		case <-tick.C:
 		}
 	}

@@ -65,8 +65,9 @@ func (e *Engine) Query(ctx context.Context, q analytics.Query) (analytics.Result
 	if err != nil {
 		return analytics.Result{}, fmt.Errorf("query %v: %w", q.Metrics, err)
 	}
+	defer rows.Close()
 	result, err := p.read(rows)
-	if err := errors.Join(err, rows.Close()); err != nil {
+	if err != nil {
 		return analytics.Result{}, fmt.Errorf("query %v: %w", q.Metrics, err)
 	}
 	return result, nil

@@ -104,9 +104,9 @@ func (b *Body) pump(ctx context.Context, r io.Reader) error {
 			b.publish(n)
 		}
 		switch {
-		case err == io.EOF && b.length >= 0 && b.size < b.length:
+		case errors.Is(err, io.EOF) && b.length >= 0 && b.size < b.length:
 			return fmt.Errorf("%w: %d of %d bytes", ErrLength, b.size, b.length)
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
@@ -122,7 +122,7 @@ func expectEnd(r io.Reader) error {
 		switch {
 		case n > 0:
 			return fmt.Errorf("%w: it goes on", ErrLength)
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err

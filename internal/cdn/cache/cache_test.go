@@ -69,7 +69,7 @@ func readAll(ctx context.Context, r *Reader) ([]byte, error) {
 	var all []byte
 	for {
 		p, err := r.Next(ctx)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
 		if err != nil {

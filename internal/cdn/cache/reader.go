@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -73,8 +74,8 @@ func (r *Reader) take() ([]byte, <-chan struct{}, error) {
 		b.wakeFiller()
 	}
 	p, err := r.cut()
-	if err != io.EOF || b.done || r.end >= 0 && r.offset >= r.end {
-		if err == io.EOF && b.err != nil && (r.end < 0 || r.offset < r.end) {
+	if !errors.Is(err, io.EOF) || b.done || r.end >= 0 && r.offset >= r.end {
+		if errors.Is(err, io.EOF) && b.err != nil && (r.end < 0 || r.offset < r.end) {
 			err = b.err
 		}
 		return p, nil, err

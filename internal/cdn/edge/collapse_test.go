@@ -259,7 +259,7 @@ func TestFillThatBreaksOff(t *testing.T) {
 			for range 10 {
 				viewers.Go(func() {
 					defer func() {
-						if p := recover(); p != http.ErrAbortHandler {
+						if p, ok := recover().(error); !ok || !errors.Is(p, http.ErrAbortHandler) {
 							t.Errorf("the handler ended with %v", p)
 						}
 					}()

@@ -238,6 +238,7 @@ func (x *exchange) send(o *cache.Object) {
 			case unsatisfiable:
 				x.unsatisfiable(length)
 				return
+			case wholeObject:
 			}
 		}
 	}
@@ -300,7 +301,7 @@ func (x *exchange) copy(o *cache.Object, part span, status int) {
 	ctx := x.r.Context()
 	for {
 		p, err := x.next(ctx, reader)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if x.w.status == 0 {
 				x.w.WriteHeader(status)
 			}

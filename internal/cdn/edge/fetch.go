@@ -64,7 +64,7 @@ func (h *Handler) fetch(f *flight) {
 	if stale != nil {
 		addValidators(request.Header, stale)
 	}
-	response, fetch, err := h.ask(request, cancel, f.fill.Reason)
+	response, fetch, err := h.ask(request, cancel, f.fill.Reason) //nolint:bodyclose // closed below, by every way that the answer can go
 	if err != nil {
 		cancel(nil)
 		f.fill.Fail(err, fetch, h.now())

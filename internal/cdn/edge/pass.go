@@ -34,7 +34,7 @@ func (x *exchange) pass() {
 			request.Header[name] = values
 		}
 	}
-	response, fetch, err := x.h.ask(request, cancel, cdn.Uncacheable)
+	response, fetch, err := x.h.ask(request, cancel, cdn.Uncacheable) //nolint:bodyclose // closed below, by every way that the answer can go
 	x.fetch = fetch
 	if err != nil {
 		cancel(nil)

@@ -230,8 +230,10 @@ func TestFieldsOfOneConnectionAndOfOneViewerAreDropped(t *testing.T) {
 		})
 		for range 2 {
 			w := hs.get("/a")
-			for _, name := range []string{"Connection", "X-Hop", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Trailer",
-				"Proxy-Authenticate", "Set-Cookie", "Access-Control-Allow-Credentials"} {
+			for _, name := range []string{
+				"Connection", "X-Hop", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Trailer",
+				"Proxy-Authenticate", "Set-Cookie", "Access-Control-Allow-Credentials",
+			} {
 				if v := w.Header()[name]; len(v) > 0 {
 					t.Errorf("%s: %q", name, v)
 				}

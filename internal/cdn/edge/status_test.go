@@ -22,8 +22,10 @@ func TestCacheStatusMember(t *testing.T) {
 		{cacheStatus{hasTTL: true, ttl: 30*time.Second + 999*time.Millisecond}, "edge-1; hit; ttl=30"},
 		{cacheStatus{hasTTL: true, ttl: -500 * time.Millisecond, detail: "stale-if-error"}, "edge-1; hit; ttl=-1; detail=stale-if-error"},
 		{cacheStatus{hasTTL: true, ttl: -2 * time.Second}, "edge-1; hit; ttl=-2"},
-		{cacheStatus{forward: uriMiss, forwardStatus: 200, stored: true, hasTTL: true, ttl: time.Minute},
-			"edge-1; fwd=uri-miss; fwd-status=200; stored; ttl=60"},
+		{
+			cacheStatus{forward: uriMiss, forwardStatus: 200, stored: true, hasTTL: true, ttl: time.Minute},
+			"edge-1; fwd=uri-miss; fwd-status=200; stored; ttl=60",
+		},
 		{cacheStatus{forward: staleMiss, forwardStatus: 304, collapsed: true}, "edge-1; fwd=stale; fwd-status=304; collapsed"},
 		{cacheStatus{forward: uriMiss, detail: "origin-timeout"}, "edge-1; fwd=uri-miss; detail=origin-timeout"},
 	} {

@@ -95,20 +95,24 @@ func TestAnswers(t *testing.T) {
 		header               map[string]string
 	}{
 		{"whole", "GET", "/live/a/1.m4s", nil, 200, "abcdefghij", map[string]string{
-			"Content-Length": "10", "Content-Type": "video/mp4", "Cache-Control": "max-age=60", "Etag": `"a/1.m4s"`}},
+			"Content-Length": "10", "Content-Type": "video/mp4", "Cache-Control": "max-age=60", "Etag": `"a/1.m4s"`,
+		}},
 		{"head", "HEAD", "/live/a/1.m4s", nil, 200, "", map[string]string{"Content-Length": "10"}},
 		{"part", "GET", "/live/a/1.m4s", []string{"Range", "bytes=2-4"}, 206, "cde", map[string]string{
-			"Content-Length": "3", "Content-Range": "bytes 2-4/10"}},
+			"Content-Length": "3", "Content-Range": "bytes 2-4/10",
+		}},
 		{"several parts", "GET", "/live/a/1.m4s", []string{"Range", "bytes=0-1,4-5"}, 200, "abcdefghij", nil},
 		{"no such part", "GET", "/live/a/1.m4s", []string{"Range", "bytes=10-"}, 416, "*", map[string]string{"Content-Range": "bytes */10"}},
 		{"unchanged", "GET", "/live/a/1.m4s", []string{"If-None-Match", `"a/1.m4s"`}, 304, "", map[string]string{
-			"Etag": `"a/1.m4s"`, "Cache-Control": "max-age=60"}},
+			"Etag": `"a/1.m4s"`, "Cache-Control": "max-age=60",
+		}},
 		{"changed", "GET", "/live/a/1.m4s", []string{"If-None-Match", `"old"`}, 200, "abcdefghij", nil},
 		{"empty", "GET", "/live/empty", nil, 200, "", map[string]string{"Content-Length": "0"}},
 		{"deep", "GET", "/live/deep/er/x", nil, 200, "x", nil},
 		{"another spelling", "GET", "/live//deep/./y/../er/x", nil, 200, "x", nil},
 		{"absent", "GET", "/live/b", nil, 404, "*", map[string]string{
-			"Cache-Control": "max-age=1", "Content-Type": "application/problem+json"}},
+			"Cache-Control": "max-age=1", "Content-Type": "application/problem+json",
+		}},
 		{"nowhere", "GET", "/vod/a/1.m4s", nil, 404, "*", nil},
 		{"the mount itself", "GET", "/live/", nil, 404, "*", nil},
 		{"a directory", "GET", "/live/a/", nil, 404, "*", nil},

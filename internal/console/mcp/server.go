@@ -141,7 +141,7 @@ func (s *Server) ServeStdio(ctx context.Context, in io.ReadCloser, out io.WriteC
 func serveStdio(ctx context.Context, server *sdk.Server, in io.ReadCloser, out io.WriteCloser) error {
 	err := server.Run(ctx, &sdk.IOTransport{Reader: in, Writer: out})
 	if ctx.Err() != nil || errors.Is(err, io.EOF) {
-		return nil
+		return nil //nolint:nilerr // the client has gone or we were told to stop: a clean end
 	}
 	if err != nil {
 		return fmt.Errorf("serve MCP over stdio: %w", err)
