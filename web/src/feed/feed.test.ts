@@ -88,7 +88,7 @@ describe('LiveStore', () => {
   const at = (second: number) => ({ time: new Date(1.7e12 + second * 1000).toISOString(), viewers: second }) as Live
 
   function filled() {
-    let give = (_: Live): void => undefined
+    let give: (live: Live) => void = () => undefined
     const frames: (() => void)[] = []
     const store = new LiveStore({ on: (_: string, f: (live: never, time: string) => void) => ((give = f as never), () => undefined) } as never, (f) => frames.push(f))
     return { store, give: (second: number) => give(at(second)), frame: () => frames.splice(0).forEach((f) => f()) }

@@ -32,6 +32,8 @@ export interface ChartProps {
   height?: number
   /** Charts with the same key share their crosshair. */
   sync?: string
+  /** Quantities that differ by orders of magnitude. */
+  log?: boolean
   /** No axes, no legend, no crosshair: a trend beside a number. */
   spark?: boolean
   range?: [number, number]
@@ -41,7 +43,7 @@ type Look = Pick<Series, 'label' | 'color' | 'dash' | 'step' | 'fill'>
 
 /** Chart draws time series with uPlot and has the same numbers as a table behind it. */
 export function Chart(props: ChartProps) {
-  const { label, times, series, spans, height = 180, sync, spark, range } = props
+  const { label, times, series, spans, height = 180, sync, log, spark, range } = props
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot>(undefined)
   const scheme = useComputedColorScheme('dark')
@@ -66,7 +68,9 @@ export function Chart(props: ChartProps) {
         padding: spark ? [3, 1, 3, 1] : [10, 10, 0, 0],
         scales: {
           x: { range: (_, min, max) => latest.current.range ?? [min, max] },
-          y: { range: (_, min, max) => (spark ? tight(min, max) : [Math.min(0, min ?? 0), (max || 1) * 1.08]) },
+          y: log
+            ? { distr: 3, range: (_, min, max) => decades(min, max) }
+            : { range: (_, min, max) => (spark ? tight(min, max) : [Math.min(0, min ?? 0), (max || 1) * 1.08]) },
         },
         axes: spark
           ? [{ show: false }, { show: false }]
@@ -77,7 +81,8 @@ export function Chart(props: ChartProps) {
                 grid: { stroke: color('--chart-grid') },
                 ticks: { show: false },
                 size: 84,
-                values: (_, ticks) => ticks.map((t) => latest.current.series[0]?.format(t) ?? String(t)),
+                // uPlot gives null for the ticks of a logarithmic axis that would crowd.
+                values: (_, ticks: (number | null)[]) => ticks.map((t) => (t === null ? '' : (latest.current.series[0]?.format(t) ?? String(t)))),
               },
             ],
         series: [
@@ -121,7 +126,7 @@ export function Chart(props: ChartProps) {
       u.destroy()
       plot.current = undefined
     }
-  }, [looks, scheme, height, sync, spark])
+  }, [looks, scheme, height, sync, log, spark])
 
   useEffect(() => {
     plot.current?.setData(dataOf({ times, series }))
@@ -167,6 +172,13 @@ export function Chart(props: ChartProps) {
 function tight(min: number, max: number): [number, number] {
   if (!(max > min)) return [Math.min(0, min ?? 0), (max || 1) * 2]
   return [min - (max - min) * 0.05, max + (max - min) * 0.05]
+}
+
+/** Whole powers of ten around the values. */
+function decades(min: number, max: number): [number, number] {
+  const low = Math.floor(Math.log10(Math.max(min || 1, 1)))
+  const high = Math.ceil(Math.log10(Math.max(max || 10, 10)))
+  return [10 ** low, 10 ** Math.max(high, low + 1)]
 }
 
 function dataOf({ times, series }: Pick<ChartProps, 'times' | 'series'>): uPlot.AlignedData {

@@ -13,6 +13,7 @@ describe('formatters', () => {
     [bytes(310_591), '311 kB'],
     [bytes(999_600), '1.00 MB'],
     [seconds(0), '0 s'],
+    [seconds(0.00002), '< 0.1 ms'],
     [seconds(0.0008), '0.8 ms'],
     [seconds(0.0213), '21 ms'],
     [seconds(0.9996), '1.0 s'],

@@ -42,6 +42,7 @@ export function seconds(n: Maybe): string {
   if (!known(n)) return nothing
   const size = Math.abs(n)
   if (size === 0) return '0 s'
+  if (size < 0.00005) return '< 0.1 ms'
   if (size < 0.0095) return `${fixed(n * 1000, 1)} ms`
   if (size < 0.9995) return `${fixed(n * 1000, 0)} ms`
   if (size < 60) return `${fixed(n, size < 9.95 ? 1 : 0)} s`

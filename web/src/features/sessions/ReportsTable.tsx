@@ -13,7 +13,7 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
       {newest.map((r, i) => (
         <details key={`${r.time} ${reports.length - i}`}>
           <summary>
-            <time>{time(r.time, true)}</time>
+            <time title={`Received at ${time(r.time, true)}`}>{time(happened(r), true)}</time>
             <b>{after(meaning('e', r.event)) || r.event}</b>
             <span className="quiet">{r.state ? after(meaning('sta', r.state)) || r.state : nothing}</span>
           </summary>
@@ -23,6 +23,12 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
       {reports.length > shownAtOnce && <p className="quiet none">The newest {shownAtOnce} of {reports.length} reports.</p>}
     </div>
   )
+}
+
+/** By the player's own clock where it tells (CMCD ts): reports are posted in batches. */
+function happened(r: PlayerEvent): number | string {
+  const ts = Number(r.cmcd['ts'])
+  return ts > 0 ? ts : r.time
 }
 
 const after = (text: string) => text.split(': ')[1] ?? ''

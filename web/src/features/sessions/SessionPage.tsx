@@ -146,7 +146,7 @@ function Timeline({ exchanges, session }: { exchanges: Parameters<typeof timelin
       </div>
       <div className="pair">
         <Chart label="Buffer length over time" times={timeline.times} series={buffer} spans={timeline.stalls} sync="session" />
-        <Chart label="Bitrate and measured throughput over time" times={timeline.times} series={rates} spans={timeline.stalls} sync="session" />
+        <Chart label="Bitrate and measured throughput over time, on a logarithmic scale" times={timeline.times} series={rates} spans={timeline.stalls} sync="session" log />
       </div>
     </section>
   )

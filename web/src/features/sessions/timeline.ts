@@ -46,5 +46,5 @@ function throughput(raw: string | undefined): number | null {
   if (raw === undefined) return null
   const value = decode(raw)
   const first = Array.isArray(value) ? value[0] : value
-  return typeof first === 'number' ? first * 1000 : null
+  return typeof first === 'number' && first > 0 ? first * 1000 : null
 }

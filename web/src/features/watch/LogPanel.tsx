@@ -73,7 +73,7 @@ export function LogPanel({ log }: { log: RequestLog }) {
         </ol>
       </div>
       <p className="foot">
-        {held ? 'Held while you read' : 'Following'} · {shown.length} shown, the last {maxEntries} are kept · point at a key for its meaning
+        {held ? 'Held while you read' : 'Following'} · {shown.length} of the last {maxEntries} · point at a key for its meaning
       </p>
     </section>
   )
@@ -87,7 +87,7 @@ const Row = memo(function Row({ sent }: { sent: Sent }) {
       <button type="button" className="line" aria-expanded={open} onClick={() => setOpen(!open)} title={sent.url}>
         <time>{time(sent.time, true)}</time>
         <span className="object">
-          {sent.via === 'body' ? `POST ${sent.object}` : sent.object}
+          {sent.via === 'body' ? `POST ${sent.object}` : middle(sent.object)}
           {sent.records.length > 1 && <small> × {sent.records.length}</small>}
         </span>
         <span className={`answer ${sent.cacheStatus ?? ''}`}>
@@ -126,6 +126,11 @@ function Chips({ record, open }: { record: Pair[]; open: boolean }) {
       ))}
     </ul>
   )
+}
+
+/** Names of segments differ at their ends. */
+function middle(name: string): string {
+  return name.length > 22 ? `${name.slice(0, 6)}…${name.slice(-14)}` : name
 }
 
 /** A chip is as long as a UUID's beginning: the whole value is in the open row. */

@@ -48,6 +48,7 @@ describe('judge', () => {
   it.each([
     ['a playlist that goes on', '#EXTM3U\n#EXTINF:2,\nvideo-1-7.m4s\n#EXTINF:2,\nvideo-1-8.m4s\n', { state: 'live', edge: 'video-1-8.m4s' }],
     ['one that has ended', '#EXTM3U\n#EXTINF:2,\nvideo-1-8.m4s\n#EXT-X-ENDLIST\n', { state: 'ended' }],
+    ['one that begins', '#EXTM3U\n#EXTINF:1.001,\nvideo-1-1.m4s\n#EXTINF:2,\nvideo-1-2.m4s\n', { state: 'beginning' }],
     ['one with nothing in it yet', '#EXTM3U\n', { state: 'missing' }],
   ])('tells %s', (_, playlist, expected) => expect(judge(playlist)).toEqual(expected))
 })

@@ -140,12 +140,13 @@ const shaka: Start = async (options, sid, video, listener) => {
       ...(options.events ? { eventTargets: [{ ...target(), enabled: true, mode: 'event', useHeaders: false, includeKeys: [], events }] } : {}),
     },
   })
-  const report = (error: ShakaError) => {
-    const message = `${error.category}.${error.code} ${JSON.stringify(error.data ?? []).slice(0, 200)}`
-    if (error.severity === Number(shaka.util.Error.Severity.CRITICAL)) listener.fatal(message)
+  const report = (error: InstanceType<typeof shaka.util.Error>) => {
+    // A mistake of Shaka's own comes as a plain Error, which has no code.
+    const message = error instanceof shaka.util.Error ? `${error.category}.${error.code} ${JSON.stringify(error.data ?? []).slice(0, 200)}` : String(error)
+    if (Number(error.severity) === Number(shaka.util.Error.Severity.CRITICAL)) listener.fatal(message)
     else listener.warning(message)
   }
-  player.addEventListener('error', (event) => report((event as unknown as { detail: ShakaError }).detail))
+  player.addEventListener('error', (event) => report((event as unknown as { detail: InstanceType<typeof shaka.util.Error> }).detail))
   await player.attach(video)
   // load ends when enough is known to play, or when destroy was called.
   player.load(absolute(options.manifest === 'hls' ? hlsPath(options.stream) : dashPath(options.stream))).then(
@@ -167,13 +168,6 @@ const shaka: Start = async (options, sid, video, listener) => {
       await player.destroy()
     },
   }
-}
-
-interface ShakaError {
-  severity: number
-  category: number
-  code: number
-  data?: unknown[]
 }
 
 /** start loads the chosen player, only that one, and puts it to work. */

@@ -16,12 +16,19 @@ export async function probe(stream: string, signal: AbortSignal): Promise<Probe>
   return typeof media === 'string' ? judge(media) : media
 }
 
+/**
+ * A player that starts on the very first segment of a stream runs dry before the next: so much media
+ * must be there first, in seconds.
+ */
+const enough = 4
+
 /** judge tells from a media playlist whether it is live and where its edge is. */
 export function judge(playlist: string): Probe {
-  const segments = uris(playlist)
-  const last = segments.at(-1)
+  const last = uris(playlist).at(-1)
   if (playlist.includes('#EXT-X-ENDLIST')) return { state: 'ended' }
-  return last === undefined ? { state: 'missing' } : { state: 'live', edge: last }
+  if (last === undefined) return { state: 'missing' }
+  const media = [...playlist.matchAll(/^#EXTINF:([\d.]+)/gm)].reduce((sum, match) => sum + Number(match[1]), 0)
+  return media < enough ? { state: 'beginning' } : { state: 'live', edge: last }
 }
 
 function uris(playlist: string): string[] {

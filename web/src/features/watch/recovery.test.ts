@@ -62,6 +62,22 @@ describe('recovery', () => {
     expect([0, 60_000, 3_600_000].map(probeInterval)).toEqual([1_000, 2_000, 5_000])
   })
 
+  it('lets a stream that begins fill up first', () => {
+    const v = new Viewer().probed({ state: 'missing' })
+    v.wait(1)
+    expect(v.probed({ state: 'beginning' })).toMatchObject({ done: [], r: { phase: 'looking', reason: 'beginning' } })
+    v.wait(1)
+    expect(v.probed(live('3')).done).toEqual(['start'])
+  })
+
+  it('takes a new beginning under a stalled player for another stream', () => {
+    const v = playing()
+    v.wait(4)
+    expect(v.probed({ state: 'beginning' }).done).toEqual(['stop'])
+    v.wait(1)
+    expect(v.probed(live('3')).done).toEqual(['start'])
+  })
+
   it('holds on to the player through a short stall', () => {
     const v = playing()
     expect(v.wait(3)).toEqual([])

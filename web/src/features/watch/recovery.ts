@@ -7,6 +7,7 @@
 /** What a look at the manifest told. */
 export type Probe =
   | { state: 'missing' } // 404, or nothing in it yet
+  | { state: 'beginning' } // live, with too little in it yet
   | { state: 'unreachable' } // no answer, or one that is an error of the server
   | { state: 'ended' } // says itself that nothing follows
   | { state: 'live'; edge: string } // edge changes whenever there is something new to play
@@ -29,7 +30,7 @@ export type Action = 'start' | 'stop' | 'probe'
 export type Phase = 'looking' | 'starting' | 'playing' | 'stalled' | 'failed'
 
 /** Why there is no picture. */
-export type Reason = 'first' | 'missing' | 'unreachable' | 'ended' | 'interrupted'
+export type Reason = 'first' | 'missing' | 'beginning' | 'unreachable' | 'ended' | 'interrupted'
 
 export interface Recovery {
   phase: Phase
@@ -149,7 +150,7 @@ export function step(r: Recovery, h: Happening, now: number): { next: Recovery; 
       return startWith(edge)
     }
     if (r.phase !== 'stalled') return stay({ probing: false, edge })
-    if (probe.state === 'missing') return look('missing', false, 'stop')
+    if (probe.state === 'missing' || probe.state === 'beginning') return look(probe.state, false, 'stop')
     if (probe.state === 'ended') return look('ended', true, 'stop')
     if (probe.state === 'live' && r.edge !== '' && edge !== r.edge) {
       if (r.news + 1 >= patience) return startWith(edge, 'stop')

@@ -30,6 +30,8 @@ export function say(view: View): Said {
       switch (reason) {
         case 'first':
           return { mood: 'waiting', badge: 'Starting', sentence: 'Looking for the stream…' }
+        case 'beginning':
+          return { mood: 'waiting', badge: 'Starting', sentence: 'The stream begins…' }
         case 'ended':
           return { mood: 'waiting', badge: 'Ended', sentence: 'The stream has ended. Waiting for the stream to return…' }
         case 'unreachable':

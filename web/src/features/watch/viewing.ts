@@ -131,7 +131,9 @@ export class Viewing {
     }
     const absent = this.recovery.phase !== 'playing'
     if (!this.seenPicture || moved || this.held || (!this.waitingSince && !absent)) return
-    this.stall = { start: this.waitingSince || now, duration: 0 }
+    // A browser that was frozen itself tells no waiting; then the picture stands since it last moved.
+    const start = this.waitingSince || this.recovery.moved
+    this.stall = { start, duration: (now - start) / 1000 }
     this.stalls.push(this.stall)
   }
 

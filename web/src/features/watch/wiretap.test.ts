@@ -35,7 +35,7 @@ let untap: () => void
 
 beforeEach(() => {
   log = new RequestLog()
-  untap = tap(window as never, log)
+  untap = tap(window, log)
 })
 afterEach(() => untap())
 
