@@ -48,6 +48,10 @@ const stream: StreamInfo = {
   ],
 }
 
+const where = {
+  watch: 'http://weir.example:9000/watch/{stream}', hls: '', dash: '', rtmp: 'rtmp://weir.example/live/{stream}', mcp: '',
+}
+
 const catalogue = { dimensions: [], metrics: [{ name: 'viewers', unit: '1', definition: 'Sessions that were sent media.' }] }
 
 beforeEach(() => {
@@ -76,7 +80,7 @@ describe('the page Now', () => {
       '/api/v1/metrics/viewers': { rows: [{ time: '2026-11-20T09:58:00Z', metrics: { viewers: 12 }, sessions: 12, records: 40 }] },
       '/api/v1/streams': { streams: [stream] },
       '/api/v1/sessions': { sessions: [session] },
-      '/api/v1/addresses': { watch: 'http://weir.example:9000/watch/{stream}' },
+      '/api/v1/addresses': where,
     })
     open('/')
     const cards = await screen.findByRole('region', { name: 'Now' })
@@ -100,11 +104,11 @@ describe('the page Now', () => {
   })
 
   it('says what fills it when there is nothing', async () => {
-    network({ '/api/v1/streams': { streams: [] }, '/api/v1/sessions': { sessions: [] } })
+    network({ '/api/v1/streams': { streams: [] }, '/api/v1/sessions': { sessions: [] }, '/api/v1/addresses': where })
     open('/')
-    expect((await screen.findByText(/ffmpeg -re/)).textContent).toContain(`rtmp://${location.hostname}/live/test`)
+    expect((await screen.findByText(/ffmpeg -re/)).textContent).toContain('rtmp://weir.example/live/test')
     await screen.findByText('Nobody has watched yet.')
-    expect(screen.getByRole('link', { name: /:8080\/watch\/test/ })).toBeDefined()
+    expect(await screen.findByRole('link', { name: 'http://weir.example:9000/watch/test' })).toBeDefined()
   })
 
   it('says that a part could not be loaded, in the words of the server', async () => {

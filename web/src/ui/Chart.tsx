@@ -78,10 +78,11 @@ export function Chart(props: ChartProps) {
               { stroke: color('--chart-axis'), grid: { stroke: color('--chart-grid') }, ticks: { show: false }, values: (_, ticks) => ticks.map((t) => time(t * 1000)), space: 80, size: 28 },
               {
                 stroke: color('--chart-axis'),
-                grid: { stroke: color('--chart-grid') },
+                grid: { stroke: color('--chart-grid'), ...(log ? { filter: powers } : {}) },
+                ...(log ? { filter: powers } : {}),
                 ticks: { show: false },
                 size: 84,
-                // uPlot gives null for the ticks of a logarithmic axis that would crowd.
+                // A tick that is filtered out comes as null.
                 values: (_, ticks: (number | null)[]) => ticks.map((t) => (t === null ? '' : (latest.current.series[0]?.format(t) ?? String(t)))),
               },
             ],
@@ -173,6 +174,9 @@ function tight(min: number, max: number): [number, number] {
   if (!(max > min)) return [Math.min(0, min ?? 0), (max || 1) * 2]
   return [min - (max - min) * 0.05, max + (max - min) * 0.05]
 }
+
+/** Of the ticks of a logarithmic axis only the powers of ten are drawn. */
+const powers = (_: uPlot, ticks: number[]) => ticks.map((t) => (Math.abs(Math.log10(t) - Math.round(Math.log10(t))) < 1e-9 ? t : null))
 
 /** Whole powers of ten around the values. */
 function decades(min: number, max: number): [number, number] {

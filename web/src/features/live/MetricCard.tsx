@@ -42,9 +42,9 @@ export function MetricCard({ card }: { card: Card }) {
   const range = useMemo<[number, number]>(() => [end - span, end], [end])
   return (
     <article className="card">
-      <h3>
+      <h2>
         <Defined definition={definition + over}>{card.name}</Defined>
-      </h3>
+      </h2>
       <p className="number">{now}</p>
       {known.length > 1 ? (
         <Chart

@@ -19,7 +19,7 @@ export function MetricCards() {
   return (
     <section aria-labelledby="now">
       <div className="heading">
-        <h2 id="now">Now</h2>
+        <h1 id="now">Now</h1>
         <p className="asof">
           as of <time dateTime={live?.time}>{live ? time(live.time) : nothing}</time>
           {live && live.dropped_records > 0 && <> · {count(live.dropped_records)} records dropped since start</>}

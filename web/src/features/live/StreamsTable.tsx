@@ -27,12 +27,12 @@ export function StreamsTable() {
         <h2 id="streams">Streams</h2>
       </div>
       {error && !data && <Failure what="The streams" error={error} retry={() => void refetch()} />}
-      {data?.length === 0 && (
+      {data?.length === 0 && where && (
         <Empty
           title="Nothing is published."
           command={`ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine \\
   -c:v libx264 -preset veryfast -tune zerolatency -g 60 -pix_fmt yuv420p \\
-  -c:a aac -f flv ${addressOf(where?.rtmp ?? '', 'test')}`}
+  -c:a aac -f flv ${addressOf(where.rtmp, 'test')}`}
         >
           Point an encoder at the RTMP address, start the server with <code>--test-channel</code>, or publish a test picture:
         </Empty>
@@ -51,7 +51,9 @@ export function StreamsTable() {
                 <Table.Th className="right">
                   <Defined definition="Playback sessions of this stream with a record just now. Viewers without CMCD are not counted.">Viewers</Defined>
                 </Table.Th>
-                <Table.Th />
+                <Table.Th>
+                  <span className="visually-hidden">Watch page</span>
+                </Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>

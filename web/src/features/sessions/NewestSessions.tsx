@@ -24,10 +24,10 @@ export function NewestSessions() {
 /** NoSessions is the empty state of every list of sessions. */
 export function NoSessions() {
   const { data: where } = useQuery(addresses)
-  const page = addressOf(where?.watch ?? '', 'test')
+  const page = where && addressOf(where.watch, 'test')
   return (
     <Empty title="Nobody has watched yet.">
-      Open the watch page: <a href={page}>{page}</a>. Its session is here within seconds.
+      Open the watch page{page && <>: <a href={page}>{page}</a></>}. Its session is here within seconds.
     </Empty>
   )
 }

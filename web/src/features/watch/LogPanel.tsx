@@ -130,7 +130,7 @@ function Chips({ record, open }: { record: Pair[]; open: boolean }) {
 
 /** Names of segments differ at their ends. */
 function middle(name: string): string {
-  return name.length > 22 ? `${name.slice(0, 6)}…${name.slice(-14)}` : name
+  return name.length > 18 ? `${name.slice(0, 6)}…${name.slice(-10)}` : name
 }
 
 /** A chip is as long as a UUID's beginning: the whole value is in the open row. */
