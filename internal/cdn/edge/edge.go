@@ -139,12 +139,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.row.Time = h.now()
 	x.answer()
 	x.finish()
-	broken := x.broken
+	// The context of a viewer who is still there ends too, when the listener stops. Returning would then
+	// say that the answer is whole, be it an empty 200.
+	unfinished := x.broken || x.row.Aborted
 	*x = exchange{} // nothing of one viewer is kept for the next
 	h.exchanges.Put(x)
-	if broken {
-		// Some of the body has been sent and the rest will never come: only an end without an end
-		// tells the viewer so.
+	if unfinished {
+		// The rest will never come: only an end without an end tells the viewer so.
 		panic(http.ErrAbortHandler)
 	}
 }

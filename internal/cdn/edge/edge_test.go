@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -98,6 +99,17 @@ func (hs *harness) do(method, target string, fields ...string) *httptest.Respons
 	w := httptest.NewRecorder()
 	hs.ServeHTTP(w, r)
 	return w
+}
+
+// unfinished asks the edge for what it cannot answer to the end, and says so by aborting.
+func (hs *harness) unfinished(t testing.TB, r *http.Request) {
+	t.Helper()
+	defer func() {
+		if p, ok := recover().(error); !ok || !errors.Is(p, http.ErrAbortHandler) {
+			t.Errorf("the handler ended with %v, want http.ErrAbortHandler", p)
+		}
+	}()
+	hs.ServeHTTP(httptest.NewRecorder(), r)
 }
 
 func (hs *harness) fetches() int {

@@ -201,3 +201,65 @@ func TestRunEndsTheFetches(t *testing.T) {
 		t.Errorf("afterwards: %d, want 503", w.Code)
 	}
 }
+
+// A listener that stops ends the contexts of viewers who are still there. What they have not got must not
+// look like an answer that is whole.
+func TestListenerThatStopsLeavesNoHalfAnswer(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		begun bool // the head and the first bytes of a body of unknown length have been sent
+	}{{"before the head", false}, {"within the body", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := make(chan struct{})
+			hs := newHarness(t, func(r *http.Request) (*http.Response, error) {
+				if !test.begun {
+					close(asked)
+					<-r.Context().Done()
+					return nil, context.Cause(r.Context())
+				}
+				w := reply(200, "", "Cache-Control", "max-age=60")
+				body, write := io.Pipe()
+				w.Body, w.ContentLength = body, -1
+				go func() { // ends with the edge, which closes the body
+					_, _ = io.WriteString(write, "half")
+					close(asked)
+					<-r.Context().Done()
+					_ = write.CloseWithError(context.Cause(r.Context()))
+				}()
+				return w, nil
+			})
+			requests, stop := context.WithCancel(t.Context())
+			server := httptest.NewUnstartedServer(hs)
+			server.Config.BaseContext = func(net.Listener) context.Context { return requests }
+			server.Start()
+			defer server.Close()
+			go func() {
+				<-asked
+				if test.begun {
+					return // stopped below, when the first bytes are here
+				}
+				stop()
+			}()
+			defer stop()
+			response, err := http.Get(server.URL + "/a.m4s")
+			if !test.begun {
+				if err == nil {
+					_ = response.Body.Close()
+					t.Fatalf("got %s, want no answer", response.Status)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if _, err := io.ReadFull(response.Body, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			if rest, err := io.ReadAll(response.Body); err == nil {
+				t.Errorf("after half of it came %q and an end", rest)
+			}
+		})
+	}
+}
