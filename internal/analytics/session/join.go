@@ -27,7 +27,11 @@ func Join(requests []telemetry.Request, reports []telemetry.Report, now time.Tim
 	s.AverageThroughput = media.averageThroughput(s.Format)
 	start := j.playStart(s.Player, s.Format)
 	if start.known {
-		seconds := start.at.Sub(s.Start).Seconds()
+		begin := s.Start
+		if start.at.Before(begin) { // a report is received after what it tells of, in a batch long after
+			begin = j.times[0]
+		}
+		seconds := start.at.Sub(begin).Seconds()
 		s.StartupTime, s.StartupEstimated = &seconds, start.estimated
 	}
 	s.PlayedTime = j.playedTime(media)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,6 +237,7 @@ func TestStates(t *testing.T) {
 		"rebuffering again after a seek":       {[]report{{0, "p"}, {5, "k"}, {5.1, "r"}, {8, "p"}, {20, "r"}, {21, "p"}}, "[20+1]", 17},
 		"two rebuffers close to each other":    {[]report{{0, "p"}, {5, "r"}, {6, "p"}, {7, "r"}, {8, "p"}}, "[5+1 7+1]", 6},
 		"rebuffering that a pause ends":        {[]report{{0, "p"}, {5, "r"}, {6, "a"}, {9, "p"}}, "[5+1]", 5},
+		"playing to the last report":           {[]report{{0, "s"}, {1, "p"}, {31, "p t"}, {61, "p t"}}, "[]", 60},
 		"rebuffering to the end":               {[]report{{0, "p"}, {5, "r"}, {8, "q"}}, "[5+3]", 5},
 		"the next item starts with a rebuffer": {[]report{{0, "p"}, {5, "e"}, {6, "s"}, {6.5, "r"}, {7, "p"}, {8, "e"}}, "[]", 6},
 	}
@@ -244,7 +246,11 @@ func TestStates(t *testing.T) {
 			r := &records{t: t}
 			for i, s := range c.reports {
 				// The player's clock is an hour off, and reports take 30 ms and sometimes more.
-				r.report(s.at+0.03+float64(i%2)*0.4, fmt.Sprintf(`e=ps,sid="s",sn=%d,sta=%s,ts=%d,v=2`, i, s.state, after(s.at+3600).UnixMilli()))
+				state, event, timed := strings.Cut(s.state, " ")
+				if !timed {
+					event = "ps"
+				}
+				r.report(s.at+0.03+float64(i%2)*0.4, fmt.Sprintf(`e=%s,sid="s",sn=%d,sta=%s,ts=%d,v=2`, event, i, state, after(s.at+3600).UnixMilli()))
 			}
 			s := r.join()
 			var got []string
@@ -285,6 +291,11 @@ func TestStartup(t *testing.T) {
 			r.request(0.2, 0.3, "v2.m4s", `ab=(900;v 64;a),bl=(4000;v),br=(900;v),d=4000,ot=v,sf=d,sid="s",v=2`)
 			r.request(2.5, 2.6, "v3.m4s", `ab=(900;v 64;a),bl=(6000;v),br=(900;v),d=4000,ot=v,sf=d,sid="s",v=2`)
 		}, 0.5, true, false}, // 8 s had come and 6 s were left at 2.5 s: playing for 2 s
+		"reports that came in one batch": {func(r *records) {
+			for i, state := range []string{"s", "p", "p"} {
+				r.report(10, fmt.Sprintf(`e=ps,sid="s",sn=%d,sta=%s,ts=%d,v=2`, i, state, after(float64(2*i)).UnixMilli()))
+			}
+		}, 2, false, false},
 		"nothing played yet": {func(r *records) {
 			r.request(0, 0.1, "v1.m4s", `bl=0,d=4000,ot=v,sid="s"`)
 			r.request(0.1, 0.2, "v2.m4s", `bl=4000,d=4000,ot=v,sid="s"`)
@@ -379,6 +390,37 @@ func TestStartIsNoRebuffer(t *testing.T) {
 			}
 			if s := r.join(); len(s.Rebuffers) != want {
 				t.Errorf("rebuffers = %+v, want %d", s.Rebuffers, want)
+			}
+		})
+	}
+}
+
+// A player tells the length of a starvation once with a request and once to each target of its
+// reports; it is still one rebuffer.
+func TestLengthToldTwiceIsOneRebuffer(t *testing.T) {
+	playing := func(r *records, rest string) {
+		r.request(0, 0.1, "v0.m4s", `bl=(0;v),d=4000,ot=v,sid="s",v=2`)
+		r.request(0.2, 0.3, "v1.m4s", `bl=(4000;v),d=4000,ot=v,sid="s",v=2`)
+		r.request(4, 14, "v2.m4s", `bl=(4000;v),d=4000,ot=v,sid="s",v=2`)
+		r.request(14, 14.1, "v3.m4s", `bl=(4000;v),`+rest+`d=4000,ot=v,sid="s",v=2`)
+	}
+	for name, write := range map[string]func(*records){
+		"with a request and a report": func(r *records) {
+			playing(r, "bsd=(5900;v),")
+			r.report(40, fmt.Sprintf(`bsd=(5900;v),e=t,sid="s",sn=1,ts=%d,v=2`, after(40).UnixMilli()))
+		},
+		"to two targets": func(r *records) {
+			playing(r, "")
+			r.report(14, fmt.Sprintf(`bsd=(5900;v),e=t,sid="s",sn=1,ts=%d,v=2`, after(14).UnixMilli()))
+			r.report(40, fmt.Sprintf(`bsd=(5900;v),e=t,sid="s",sn=1,ts=%d,v=2`, after(40).UnixMilli()))
+			r.reports[1].Path = "/cmcd/other"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &records{t: t}
+			write(r)
+			if s := r.join(); len(s.Rebuffers) != 1 || math.Abs(s.RebufferTime-5.9) > 1e-6 || s.Rebuffers[0].Evidence != "bsd" {
+				t.Errorf("rebuffers = %+v, want one of 5.9 s by bsd", s.Rebuffers)
 			}
 		})
 	}

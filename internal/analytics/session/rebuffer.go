@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -120,22 +121,37 @@ func (j *join) stallsByState() []stall {
 	return out
 }
 
-// stallsByLength takes the lengths of completed starvations (bsd), which players send once each.
+// stallsByLength takes the lengths of completed starvations (bsd). Players send each once with a
+// request and once to every target of their reports, so one of these tells all: the requests if
+// they tell any, as they follow a starvation soonest, else the target that was told of most.
 func (j *join) stallsByLength(playStart time.Time) []stall {
-	var out []stall
-	add := func(at time.Time, v *cmcd.Values) {
+	add := func(to []stall, at time.Time, v *cmcd.Values) []stall {
 		for _, item := range v.List(cmcd.KeyBSD) {
 			s := stall{begin: at.Add(-seconds(item.Number / 1e3)), end: at, length: item.Number / 1e3, rule: byLength}
 			if item.Number > 0 && s.begin.After(playStart) && !j.jumpedIn(s.begin, at) {
-				out = append(out, s)
+				to = append(to, s)
 			}
 		}
+		return to
 	}
+	var out []stall
+	told := false
 	for i := range j.requests {
-		add(j.requests[i].Time, &j.requests[i].CMCD)
+		told = told || j.requests[i].CMCD.Has(cmcd.KeyBSD)
+		out = add(out, j.requests[i].Time, &j.requests[i].CMCD)
 	}
+	if told {
+		return out
+	}
+	targets := map[string][]stall{}
 	for i := range j.reports {
-		add(j.times[i], &j.reports[i].CMCD)
+		r := &j.reports[i]
+		targets[r.Path] = add(targets[r.Path], j.times[i], &r.CMCD)
+	}
+	for _, path := range slices.Sorted(maps.Keys(targets)) {
+		if len(targets[path]) > len(out) {
+			out = targets[path]
+		}
 	}
 	return out
 }

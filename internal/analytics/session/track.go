@@ -271,8 +271,8 @@ func (j *join) stretchPlayed(objects []object, isFirst, isLast bool) float64 {
 
 func within(v, most float64) float64 { return max(0, min(v, most)) }
 
-// timePlaying is the time between the reports in which the player said that it was playing: all
-// there is when the media itself came from somewhere else.
+// timePlaying is the time that the player said it was playing, up to its last report: all there is
+// when the media itself came from somewhere else.
 func (j *join) timePlaying() float64 {
 	total := 0.0
 	var since time.Time
@@ -288,6 +288,9 @@ func (j *join) timePlaying() float64 {
 		if state == "p" {
 			since = j.times[i]
 		}
+	}
+	if !since.IsZero() { // what came later told of no change
+		total += j.times[len(j.times)-1].Sub(since).Seconds()
 	}
 	return total
 }
