@@ -14,6 +14,8 @@ type Config struct {
 	// head; IdleTimeout the time between two requests.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
 	IdleTimeout   time.Duration `yaml:"idle_timeout"`
+	// StallTimeout is how long a client may take none of its answer, or send none of its body.
+	StallTimeout time.Duration `yaml:"stall_timeout"`
 	// DrainTimeout bounds the time that requests in flight have to finish when the server stops.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	// MaxHeaderBytes bounds a request's head.
@@ -26,6 +28,7 @@ func DefaultConfig(address string) Config {
 		Address:        address,
 		HeaderTimeout:  10 * time.Second,
 		IdleTimeout:    75 * time.Second,
+		StallTimeout:   30 * time.Second,
 		DrainTimeout:   5 * time.Second,
 		MaxHeaderBytes: 32 << 10,
 	}
@@ -39,7 +42,7 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		key   string
 		value time.Duration
-	}{{"header_timeout", c.HeaderTimeout}, {"idle_timeout", c.IdleTimeout}, {"drain_timeout", c.DrainTimeout}} {
+	}{{"header_timeout", c.HeaderTimeout}, {"idle_timeout", c.IdleTimeout}, {"stall_timeout", c.StallTimeout}, {"drain_timeout", c.DrainTimeout}} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s: %v is not a positive duration such as 10s", d.key, d.value)
 		}

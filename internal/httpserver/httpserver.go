@@ -37,7 +37,7 @@ func New(s Settings) (*Server, error) {
 		config: s.Config,
 		end:    end,
 		http: &http.Server{
-			Handler:           s.Handler,
+			Handler:           boundBodies(s.Handler, s.Config.StallTimeout),
 			ReadHeaderTimeout: s.Config.HeaderTimeout,
 			IdleTimeout:       s.Config.IdleTimeout,
 			MaxHeaderBytes:    s.Config.MaxHeaderBytes,
@@ -53,7 +53,7 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.config.Address, err)
 	}
-	s.listener = l
+	s.listener = stallListener{l, s.config.StallTimeout}
 	return nil
 }
 

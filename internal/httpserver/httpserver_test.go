@@ -19,8 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, handler http.HandlerFunc, drain time.Duration) (url string, stop func() error) {
 	t.Helper()
+	return startWith(t, handler, func(c *httpserver.Config) { c.DrainTimeout = drain })
+}
+
+func startWith(t *testing.T, handler http.HandlerFunc, change func(*httpserver.Config)) (url string, stop func() error) {
+	t.Helper()
 	config := httpserver.DefaultConfig("127.0.0.1:0")
-	config.DrainTimeout = drain
+	change(&config)
 	server, err := httpserver.New(httpserver.Settings{Config: config, Handler: handler, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
