@@ -33,8 +33,8 @@ type Session struct {
 	// Errors is the number of requests answered with a status of 400 and above.
 	Errors int `json:"errors"`
 	// HitRatio is the share of the session's requests that the edge answered without asking the
-	// origin (hit, stale or collapsed).
-	HitRatio float64 `json:"hit_ratio"`
+	// origin (hit, stale or collapsed), nil if no request has a cache status.
+	HitRatio *float64 `json:"hit_ratio,omitempty"`
 
 	// PlayedTime is the media delivered less what was still in the buffer, in seconds.
 	PlayedTime float64 `json:"played_time_seconds"`
@@ -52,6 +52,10 @@ type Session struct {
 	Rebuffers     []Rebuffer `json:"rebuffers"`
 	RebufferTime  float64    `json:"rebuffer_time_seconds"`
 	RebufferRatio float64    `json:"rebuffer_ratio"`
+
+	// Truncated says that the session has more records than were read. Start, End, Active, Requests
+	// and Reports are of all, every other number is of the first ones.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // Rebuffer is one time at which the buffer ran dry during play.
@@ -68,10 +72,13 @@ type SessionFilter struct {
 	Stream   string
 	// Prefix chooses sessions whose ID begins with it.
 	Prefix string
-	// Limit is the greatest number of sessions to return, newest first; Before, if not zero,
-	// chooses sessions that started earlier (the cursor of the next page).
-	Limit  int
-	Before time.Time
+	// Limit is the greatest number of sessions to return: newest first, and by ID where they
+	// started at the same time. Before, if not zero, chooses sessions that started earlier; with
+	// BeforeID they are those that come after the session of that start and ID (the cursor of the
+	// next page).
+	Limit    int
+	Before   time.Time
+	BeforeID string
 }
 
 // Exchange is one request of a session, as the session page and get_session_details show it.

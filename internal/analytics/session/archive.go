@@ -25,6 +25,7 @@ const (
 	defaultSessions = 50
 	maxSessions     = 501 // a page of 500, and one to see that there are more
 	maxCandidates   = 10
+	maxPortion      = 50_000 // records that are read at once, if no single session has more
 )
 
 // ArchiveSettings are what an [Archive] is made of.
@@ -86,22 +87,50 @@ func (a *Archive) Sessions(ctx context.Context, filter analytics.SessionFilter) 
 		filter.Limit = defaultSessions
 	}
 	filter.Limit = min(filter.Limit, maxSessions)
-	ids, err := a.candidates(ctx, filter)
-	if err != nil || len(ids) == 0 {
-		return []analytics.Session{}, err
-	}
-	batch, err := a.store.Records(ctx, ids, a.config.MaxRecords)
+	found, err := a.find(ctx, filter)
 	if err != nil {
-		return nil, fmt.Errorf("read the records of %d sessions: %w", len(ids), err)
+		return nil, err
 	}
-	requests, reports := bySession(batch)
-	out := make([]analytics.Session, 0, len(ids))
-	for _, id := range ids {
-		if s := Join(requests[id], reports[id], a.now()); s.ID != "" {
-			out = append(out, s)
+	out := make([]analytics.Session, 0, len(found))
+	for len(found) > 0 {
+		some := found[:a.portion(found)]
+		found = found[len(some):]
+		batch, err := a.store.Records(ctx, ids(some), a.config.MaxRecords)
+		if err != nil {
+			return nil, fmt.Errorf("read the records of %d sessions: %w", len(some), err)
+		}
+		requests, reports := bySession(batch)
+		for _, e := range some {
+			if s := Join(requests[e.id], reports[e.id], a.now()); s.ID != "" {
+				out = append(out, a.complete(s, e))
+			}
 		}
 	}
 	return out, nil
+}
+
+// portion is how many of the sessions are read at once, so that a page of long sessions takes no
+// more memory than one of short ones.
+func (a *Archive) portion(found []extent) int {
+	records := 0
+	for n, e := range found {
+		records += min(e.requests, a.config.MaxRecords) + min(e.reports, a.config.MaxRecords)
+		if n > 0 && records > maxPortion {
+			return n
+		}
+	}
+	return len(found)
+}
+
+// complete corrects what a session that has too many records to be read cannot tell of itself.
+func (a *Archive) complete(s analytics.Session, e extent) analytics.Session {
+	if e.requests > a.config.MaxRecords || e.reports > a.config.MaxRecords {
+		s.Truncated = true
+		s.Requests, s.Reports = e.requests, e.reports
+		s.End = later(s.End, e.end)
+	}
+	s.Active = a.now().Sub(s.End) < a.config.ViewerTimeout
+	return s
 }
 
 func bySession(batch telemetry.Batch) (map[string][]telemetry.Request, map[string][]telemetry.Report) {
@@ -117,48 +146,55 @@ func bySession(batch telemetry.Batch) (map[string][]telemetry.Request, map[strin
 	return requests, reports
 }
 
-// candidates returns the IDs of the sessions that the filter chooses, newest first.
-func (a *Archive) candidates(ctx context.Context, f analytics.SessionFilter) ([]string, error) {
-	statement, args := candidates(f)
-	return a.ids(ctx, statement, args...)
+// extent is what a session's records are, before they are read.
+type extent struct {
+	id                string
+	end               time.Time
+	requests, reports int
 }
 
-func (a *Archive) ids(ctx context.Context, statement string, args ...any) (ids []string, err error) {
+func ids(list []extent) []string {
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = e.id
+	}
+	return out
+}
+
+// find returns the sessions that the filter chooses, in its order.
+func (a *Archive) find(ctx context.Context, f analytics.SessionFilter) ([]extent, error) {
+	if f.Prefix == "" {
+		return a.extents(ctx, "session_id <> ''", nil, f)
+	}
+	return a.extents(ctx, "session_id LIKE ? ESCAPE '!'", []any{likePrefix(f.Prefix)}, f)
+}
+
+func (a *Archive) extents(ctx context.Context, condition string, args []any, f analytics.SessionFilter) (out []extent, err error) {
+	statement, args := selection(condition, args, f)
 	rows, err := a.store.Select(ctx, statement, args...)
 	if err != nil {
 		return nil, fmt.Errorf("find sessions: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
+		var e extent
+		if err := rows.Scan(&e.id, &e.end, &e.requests, &e.reports); err != nil {
 			return nil, fmt.Errorf("find sessions: %w", err)
 		}
-		ids = append(ids, id)
+		out = append(out, e)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("find sessions: %w", err)
 	}
-	return ids, nil
+	return out, nil
 }
 
-// candidates is the statement that finds the sessions of a filter. A session is as old as its
-// oldest record, so the time bounds are on the whole session, never on single records: a cursor
-// that cut sessions in two would show them twice.
-func candidates(f analytics.SessionFilter) (string, []any) {
-	var args []any
-	where := "session_id IS NOT NULL AND session_id <> ''"
-	if f.Prefix != "" {
-		where += " AND session_id LIKE ? ESCAPE '!'"
-	}
-	arg := func(n int) {
-		for range n {
-			if f.Prefix != "" {
-				args = append(args, likePrefix(f.Prefix))
-			}
-		}
-	}
-	arg(2)
+// selection is the statement that finds sessions: those whose ID meets the condition, with its
+// arguments, and that the filter chooses. A session is as old as its oldest record, so the time
+// bounds are on the whole session, never on single records: a cursor that cut sessions in two
+// would show them twice.
+func selection(condition string, arguments []any, f analytics.SessionFilter) (string, []any) {
+	args := slices.Concat(arguments, arguments)
 	var having []string
 	if !f.From.IsZero() {
 		having, args = append(having, "max(time) >= ?"), append(args, f.From.UTC())
@@ -166,15 +202,20 @@ func candidates(f analytics.SessionFilter) (string, []any) {
 	if !f.To.IsZero() {
 		having, args = append(having, "min(time) < ?"), append(args, f.To.UTC())
 	}
-	if !f.Before.IsZero() {
+	switch {
+	case f.Before.IsZero():
+	case f.BeforeID == "":
 		having, args = append(having, "min(time) < ?"), append(args, f.Before.UTC())
+	default:
+		having = append(having, "(min(time) < ? OR min(time) = ? AND session_id > ?)")
+		args = append(args, f.Before.UTC(), f.Before.UTC(), f.BeforeID)
 	}
 	if f.Stream != "" {
 		having, args = append(having, "max(CASE WHEN stream = ? THEN 1 ELSE 0 END) = 1"), append(args, f.Stream)
 	}
-	statement := "SELECT session_id FROM (" +
-		"SELECT session_id, time, stream FROM requests WHERE " + where +
-		" UNION ALL SELECT session_id, time, NULL AS stream FROM reports WHERE " + where +
+	statement := "SELECT session_id, max(time), count(request), count(report) FROM (" +
+		"SELECT session_id, time, stream, 1 AS request, NULL AS report FROM requests WHERE " + condition +
+		" UNION ALL SELECT session_id, time, NULL, NULL, 1 FROM reports WHERE " + condition +
 		") AS records GROUP BY session_id"
 	if len(having) > 0 {
 		statement += " HAVING " + strings.Join(having, " AND ")
@@ -188,52 +229,48 @@ func likePrefix(s string) string {
 	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(s) + "%"
 }
 
-const sessionByID = "SELECT session_id FROM requests WHERE session_id = ? " +
-	"UNION SELECT session_id FROM reports WHERE session_id = ? LIMIT 1"
-
-// resolve returns the ID of the one session whose ID is, or begins with, s.
-func (a *Archive) resolve(ctx context.Context, s string) (string, error) {
+// resolve finds the one session whose ID is, or begins with, s.
+func (a *Archive) resolve(ctx context.Context, s string) (extent, error) {
 	if s == "" {
-		return "", fmt.Errorf("%w: the ID is empty", analytics.ErrNoSession)
+		return extent{}, fmt.Errorf("%w: the ID is empty", analytics.ErrNoSession)
 	}
-	ids, err := a.ids(ctx, sessionByID, s, s)
+	found, err := a.extents(ctx, "session_id = ?", []any{s}, analytics.SessionFilter{Limit: 1})
 	if err != nil {
-		return "", err
+		return extent{}, err
 	}
-	if len(ids) == 1 {
-		return ids[0], nil
+	if len(found) == 1 {
+		return found[0], nil
 	}
-	ids, err = a.candidates(ctx, analytics.SessionFilter{Prefix: s, Limit: maxCandidates + 1})
+	found, err = a.find(ctx, analytics.SessionFilter{Prefix: s, Limit: maxCandidates + 1})
 	switch {
 	case err != nil:
-		return "", err
-	case len(ids) == 0:
-		return "", fmt.Errorf("%w: none has the ID %q or an ID that begins with it", analytics.ErrNoSession, s)
-	case len(ids) > 1:
-		return "", &AmbiguousError{Prefix: s, IDs: ids[:min(len(ids), maxCandidates)], More: len(ids) > maxCandidates}
+		return extent{}, err
+	case len(found) == 0:
+		return extent{}, fmt.Errorf("%w: none has the ID %q or an ID that begins with it", analytics.ErrNoSession, s)
+	case len(found) > 1:
+		return extent{}, &AmbiguousError{Prefix: s, IDs: ids(found[:min(len(found), maxCandidates)]), More: len(found) > maxCandidates}
 	}
-	return ids[0], nil
+	return found[0], nil
 }
 
 // Session returns the session whose ID is, or alone begins with, idOrUniquePrefix, with its
 // records. The error wraps [analytics.ErrNoSession] or is an [AmbiguousError].
 func (a *Archive) Session(ctx context.Context, idOrUniquePrefix string) (analytics.SessionDetails, error) {
-	id, err := a.resolve(ctx, idOrUniquePrefix)
+	e, err := a.resolve(ctx, idOrUniquePrefix)
 	if err != nil {
 		return analytics.SessionDetails{}, err
 	}
-	limit := a.config.MaxRecords
-	batch, err := a.store.Records(ctx, []string{id}, limit+1)
+	batch, err := a.store.Records(ctx, []string{e.id}, a.config.MaxRecords)
 	if err != nil {
-		return analytics.SessionDetails{}, fmt.Errorf("read the records of session %q: %w", id, err)
+		return analytics.SessionDetails{}, fmt.Errorf("read the records of session %q: %w", e.id, err)
 	}
 	if batch.Len() == 0 {
-		return analytics.SessionDetails{}, fmt.Errorf("%w: %q has no records any more", analytics.ErrNoSession, id)
+		return analytics.SessionDetails{}, fmt.Errorf("%w: %q has no records any more", analytics.ErrNoSession, e.id)
 	}
-	details := analytics.SessionDetails{Truncated: len(batch.Requests) > limit || len(batch.Reports) > limit}
-	requests := orderedRequests(batch.Requests[:min(len(batch.Requests), limit)])
-	reports, times := orderedReports(batch.Reports[:min(len(batch.Reports), limit)])
-	details.Session = Join(requests, reports, a.now())
+	requests := orderedRequests(batch.Requests)
+	reports, times := orderedReports(batch.Reports)
+	details := analytics.SessionDetails{Session: a.complete(Join(requests, reports, a.now()), e)}
+	details.Truncated = details.Session.Truncated
 	details.Exchanges = make([]analytics.Exchange, 0, len(requests))
 	for i := range requests {
 		details.Exchanges = append(details.Exchanges, exchange(&requests[i]))

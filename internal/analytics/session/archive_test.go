@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,7 +56,7 @@ func TestStoredSessionIsTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := details.Session; fmt.Sprintf("%+v %v", withoutPointer(got), deref(got.StartupTime)) != fmt.Sprintf("%+v %v", withoutPointer(want), deref(want.StartupTime)) {
+		if got := details.Session; written(t, got) != written(t, want) {
 			t.Errorf("%s: stored\n%+v\nwant\n%+v", name, got, want)
 		}
 		if len(details.Exchanges) != 20 || details.Truncated || !slices.IsSortedFunc(details.Exchanges, func(a, b analytics.Exchange) int { return a.Time.Compare(b.Time) }) {
@@ -68,7 +69,14 @@ func TestStoredSessionIsTheSame(t *testing.T) {
 	}
 }
 
-func withoutPointer(s analytics.Session) analytics.Session { s.StartupTime = nil; return s }
+func written(t *testing.T, s analytics.Session) string {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 func TestCapturedSessionsSurviveTheStore(t *testing.T) {
 	for _, c := range capturedSessions(t) {
@@ -90,7 +98,7 @@ func TestCapturedSessionsSurviveTheStore(t *testing.T) {
 		if len(sessions) != 1 {
 			t.Fatalf("%s: %d sessions, want 1", c.run, len(sessions))
 		}
-		if got := sessions[0]; fmt.Sprintf("%+v", withoutPointer(got)) != fmt.Sprintf("%+v", withoutPointer(want)) {
+		if got := sessions[0]; written(t, got) != written(t, want) {
 			t.Errorf("%s: stored\n%+v\nwant\n%+v", c.run, got, want)
 		}
 	}
@@ -109,7 +117,7 @@ func many(t *testing.T) telemetry.Batch {
 	return telemetry.Batch{Requests: r.requests, Reports: r.reports}
 }
 
-func ids(sessions []analytics.Session) string {
+func idsOf(sessions []analytics.Session) string {
 	var out []string
 	for _, s := range sessions {
 		out = append(out, s.ID)
@@ -139,7 +147,7 @@ func TestSessionsAreChosen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := ids(sessions); got != c.want {
+			if got := idsOf(sessions); got != c.want {
 				t.Errorf("sessions %q, want %q", got, c.want)
 			}
 		})
@@ -193,14 +201,88 @@ func TestWholeIDIsNotAmbiguous(t *testing.T) {
 	}
 }
 
+// Of a long session the first records are read, but not forgotten that it went on.
 func TestLongSessionIsCut(t *testing.T) {
 	r := &records{t: t}
 	for i := range 120 {
-		r.request(float64(i), float64(i)+0.1, fmt.Sprintf("v%d.m4s", i), `br=1000,d=1000,ot=v,sid="long"`)
+		r.request(float64(i)/2, float64(i)/2+0.1, fmt.Sprintf("v%d.m4s", i), `br=1000,d=500,ot=v,sid="long"`)
 	}
-	details, err := archive(t, telemetry.Batch{Requests: r.requests}, func(c *Config) { c.MaxRecords = 100 }).Session(t.Context(), "long")
+	r.request(1, 1.1, "v1.m4s", `br=1000,d=1000,ot=v,sid="short"`)
+	r.report(5, `e=t,sid="short",ts=1,v=2`)
+	a := archive(t, telemetry.Batch{Requests: r.requests, Reports: r.reports}, func(c *Config) {
+		c.MaxRecords, c.ViewerTimeout = 100, 5*time.Second
+	})
+	details, err := a.Session(t.Context(), "long")
 	if err != nil || len(details.Exchanges) != 100 || !details.Truncated {
 		t.Errorf("%d exchanges, truncated %v, %v; want 100 of 120", len(details.Exchanges), details.Truncated, err)
+	}
+	sessions, err := a.Sessions(t.Context(), analytics.SessionFilter{})
+	if err != nil || len(sessions) != 2 {
+		t.Fatalf("%d sessions, %v", len(sessions), err)
+	}
+	for _, s := range []analytics.Session{details.Session, sessions[1]} {
+		if s.ID != "long" || !s.Truncated || !s.Active || !s.End.Equal(after(59.5)) || s.Requests != 120 || s.Reports != 0 {
+			t.Errorf("the long session: %+v", s)
+		}
+	}
+	if s := sessions[0]; s.ID != "short" || s.Truncated || s.Active || s.Requests != 1 || s.Reports != 1 {
+		t.Errorf("the short session: %+v", s)
+	}
+}
+
+// Sessions that begin at the same time are on one page or the next.
+func TestPagesLoseNoSession(t *testing.T) {
+	r := &records{t: t}
+	for _, id := range []string{"d", "b", "a", "c", "e"} {
+		r.request(1, 1.1, "v1.m4s", `ot=v,sid="`+id+`"`)
+	}
+	r.request(0, 0.1, "v1.m4s", `ot=v,sid="older"`)
+	a := archive(t, telemetry.Batch{Requests: r.requests}, nil)
+	var got []string
+	filter := analytics.SessionFilter{Limit: 2}
+	for range 4 {
+		page, err := a.Sessions(t.Context(), filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range page {
+			got = append(got, s.ID)
+			filter.Before, filter.BeforeID = s.Start, s.ID
+		}
+	}
+	if want := "a b c d e older"; strings.Join(got, " ") != want {
+		t.Errorf("pages hold %v, want %s", got, want)
+	}
+}
+
+// A page of long sessions is not read at once.
+func TestPortions(t *testing.T) {
+	a := &Archive{config: DefaultConfig()}
+	long := extent{requests: 1_000_000, reports: 1_000_000} // of which 5,000 each are read
+	short := extent{requests: 99}
+	for name, c := range map[string]struct {
+		found []extent
+		want  int
+	}{
+		"short ones all at once": {slices.Repeat([]extent{short}, 501), 501},
+		"long ones in fives":     {slices.Repeat([]extent{long}, 501), 5},
+		"one":                    {[]extent{long}, 1},
+	} {
+		if got := a.portion(c.found); got != c.want {
+			t.Errorf("%s: %d at once, want %d", name, got, c.want)
+		}
+	}
+	a.config.MaxRecords = 100_000
+	if got := a.portion([]extent{long, long}); got != 1 {
+		t.Errorf("%d sessions at once that are too long together, want 1", got)
+	}
+}
+
+func TestHitRatioOfNoRequestIsNotKnown(t *testing.T) {
+	r := &records{t: t}
+	r.report(0, `e=t,sid="s",ts=1,v=2`)
+	if s := r.join(); s.HitRatio != nil {
+		t.Errorf("hit ratio = %v, want none", *s.HitRatio)
 	}
 }
 

@@ -17,7 +17,7 @@ type Config struct {
 	// MaxSessions is the number of sessions that are tracked at once; beyond it the one that has
 	// been silent longest is forgotten, and counted.
 	MaxSessions int `yaml:"max_sessions"`
-	// MaxRecords is the number of records that are read of one stored session.
+	// MaxRecords is the number of requests, and of reports, that are read of one stored session.
 	MaxRecords int `yaml:"max_records"`
 }
 

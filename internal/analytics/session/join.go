@@ -175,9 +175,7 @@ func (j *join) facts(now time.Time) analytics.Session {
 		r := &j.reports[i]
 		tell(&s, r.Time, r.Edge, r.Client.IsValid(), r.Client.String(), r.UserAgent, &r.CMCD)
 	}
-	if looked > 0 {
-		s.HitRatio = float64(hits) / float64(looked)
-	}
+	s.HitRatio = ratio(float64(hits), float64(looked))
 	s.Active = now.Sub(s.End) < DefaultViewerTimeout
 	s.Player = j.player(s.UserAgent)
 	return s

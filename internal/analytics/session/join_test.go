@@ -110,7 +110,7 @@ func TestSessionByHand(t *testing.T) {
 		t.Errorf("what: %d requests, %d errors, %d bytes, active %v, %v to %v", s.Requests, s.Errors, s.Bytes, s.Active, s.Start, s.End)
 	}
 	// All but video 1 and video 10 were answered without the origin.
-	near("hit ratio", s.HitRatio, 18.0/20)
+	near("hit ratio", *s.HitRatio, 18.0/20)
 	// (1000·2 + 3000·3 + 500·2 + 3000) kbit/s over 8 segments of the same length.
 	near("average bitrate", s.AverageBitrate, 1_875_000)
 	// (2000 + 4000 + 6000 + 6000 + 600 + 800 + 8600) / 7 kbit/s.

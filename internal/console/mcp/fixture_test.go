@@ -24,6 +24,7 @@ type engines struct {
 	queries []analytics.Query
 	filter  analytics.SessionFilter
 	result  analytics.Result
+	overall *analytics.Result // of what is not broken down, if not as result
 	err     error
 }
 
@@ -32,8 +33,9 @@ func (e *engines) Sessions(_ context.Context, f analytics.SessionFilter) ([]anal
 	var out []analytics.Session
 	for i := range 30 {
 		id := fmt.Sprintf("session-%02d", i)
-		start := noon.Add(-time.Duration(i) * time.Minute)
-		if strings.HasPrefix(id, f.Prefix) && (f.Before.IsZero() || start.Before(f.Before)) && len(out) < f.Limit {
+		start := noon.Add(-time.Duration(i/5) * time.Minute) // five at a time
+		after := f.Before.IsZero() || start.Before(f.Before) || start.Equal(f.Before) && f.BeforeID != "" && id > f.BeforeID
+		if strings.HasPrefix(id, f.Prefix) && after && len(out) < f.Limit {
 			out = append(out, analytics.Session{ID: id, Stream: "test", Start: start, End: start})
 		}
 	}
@@ -62,6 +64,9 @@ func (e *engines) Session(_ context.Context, id string) (analytics.SessionDetail
 func (e *engines) Query(_ context.Context, q analytics.Query) (analytics.Result, error) {
 	e.queries = append(e.queries, q)
 	result := e.result
+	if len(q.Dimensions) == 0 && q.Grain == 0 && e.overall != nil {
+		result = *e.overall
+	}
 	result.Provenance.From, result.Provenance.To = noon.Add(-time.Hour), noon
 	return result, e.err
 }
@@ -75,7 +80,7 @@ func (e *engines) Dimensions() []string { return []string{"stream", "session"} }
 // watched is a session by hand. Video segments of 2 s come every 2 s from 0 s; the one asked for at
 // 6 s takes 5 s, so that the buffer of 4 s it was asked with is dry from 10 s to 11 s.
 func watched() analytics.SessionDetails {
-	startup := 0.5
+	startup, hits := 0.5, 0.9
 	length := func(s float64) *float64 { return &s }
 	segment := func(n int, t, duration, bitrate float64, buffer *float64) analytics.Exchange {
 		return analytics.Exchange{
@@ -93,7 +98,7 @@ func watched() analytics.SessionDetails {
 	return analytics.SessionDetails{
 		Session: analytics.Session{
 			ID: "abc-1", Stream: "test", Format: "dash", CMCDVersion: 2, Start: noon, End: at(14), Requests: 11, Reports: 2,
-			PlayedTime: 9, AverageBitrate: 2e6, StartupTime: &startup, StartupEstimated: true, HitRatio: 0.9,
+			PlayedTime: 9, AverageBitrate: 2e6, StartupTime: &startup, StartupEstimated: true, HitRatio: &hits,
 			Rebuffers: []analytics.Rebuffer{{Time: at(10), Duration: 1, Evidence: "bs"}}, RebufferTime: 1, RebufferRatio: 0.1,
 		},
 		Exchanges: []analytics.Exchange{

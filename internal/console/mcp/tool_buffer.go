@@ -43,7 +43,8 @@ type bufferOut struct {
 	Threshold     float64            `json:"threshold_seconds"`
 	Buffer        BufferTrack        `json:"buffer"`
 	Rebuffers     []RebufferEvidence `json:"rebuffers"`
-	RebufferTime  float64            `json:"rebuffer_time_seconds"`
+	RebufferCount int                `json:"rebuffer_count" jsonschema:"also of those that are not shown"`
+	RebufferTime  float64            `json:"rebuffer_time_seconds" jsonschema:"also of those that are not shown"`
 	PlayedTime    float64            `json:"played_time_seconds"`
 	RebufferRatio float64            `json:"rebuffer_ratio" jsonschema:"rebuffer time over itself and played time"`
 	LowSpans      []LowSpan          `json:"low_buffer_spans" jsonschema:"outside startup"`
@@ -64,7 +65,7 @@ func (s *Server) bufferEvents(ctx context.Context, in bufferIn) (bufferOut, stri
 	session := details.Session
 	out := bufferOut{
 		SessionID: session.ID, Threshold: float64(in.ThresholdMS) / 1e3,
-		Rebuffers: []RebufferEvidence{}, RebufferTime: session.RebufferTime, PlayedTime: session.PlayedTime,
+		Rebuffers: []RebufferEvidence{}, RebufferCount: len(session.Rebuffers), RebufferTime: session.RebufferTime, PlayedTime: session.PlayedTime,
 		RebufferRatio: session.RebufferRatio, LowSpans: []LowSpan{}, Truncated: details.Truncated, Provenance: provenanceOf(details),
 	}
 	kind, lengths := bufferTrack(details.Exchanges)
@@ -92,7 +93,7 @@ func (out bufferOut) text() string {
 	var text sheet
 	text.line("Session %s: buffer of %q after startup: %d samples, minimum %s s, 5th percentile %s s, average %s s.",
 		out.SessionID, out.Buffer.ObjectType, out.Buffer.Samples, optional(out.Buffer.Minimum), optional(out.Buffer.P5), optional(out.Buffer.Average))
-	text.line("%d rebuffers, %s s in all; played %s s; rebuffer ratio %s.", len(out.Rebuffers), number(out.RebufferTime), number(out.PlayedTime), number(out.RebufferRatio))
+	text.line("%d rebuffers, %s s in all; played %s s; rebuffer ratio %s.", out.RebufferCount, number(out.RebufferTime), number(out.PlayedTime), number(out.RebufferRatio))
 	for _, r := range out.Rebuffers {
 		text.table("Rebuffer at "+clock(r.Time)+" of "+number(r.Duration)+" s, found by "+r.Evidence+"; the requests before it", exchangeColumns(), exchangeRows(r.Before))
 	}

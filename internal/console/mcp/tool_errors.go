@@ -113,22 +113,29 @@ func tally(counts map[string]int) string {
 // sessionsWithErrors lists the sessions that had HTTP errors.
 func (s *Server) sessionsWithErrors(ctx context.Context, in errorsIn) (errorsOut, string, error) {
 	q := analytics.Query{
-		Metrics: []string{"requests"}, Dimensions: []string{"session", "stream", "status"}, From: in.From, To: in.To,
+		Metrics: []string{"requests"}, From: in.From, To: in.To,
 		Filters: []analytics.Filter{{Dimension: "status_class", Values: []string{"4xx", "5xx"}}},
-		OrderBy: "requests", Descending: true, Limit: in.Limit,
 	}
 	if in.Stream != "" {
 		q.Filters = append(q.Filters, analytics.Filter{Dimension: "stream", Values: []string{in.Stream}})
 	}
+	overall, err := s.set.Querier.Query(ctx, q)
+	if err != nil {
+		return errorsOut{}, "", err
+	}
+	// The rows are of the same range, also where "now" was meant.
+	q.From, q.To = overall.Provenance.From, overall.Provenance.To
+	q.Dimensions = []string{"session", "stream", "status"}
+	q.OrderBy, q.Descending, q.Limit = "requests", true, in.Limit
 	result, err := s.set.Querier.Query(ctx, q)
 	if err != nil {
 		return errorsOut{}, "", err
 	}
 	out := errorsOut{
 		Counts: map[string]int{}, Findings: []Finding{}, Sessions: metricRows(result.Rows),
-		Truncated: result.Truncated, Provenance: provenance(result, result),
+		Truncated: result.Truncated, Provenance: provenance(overall, result),
 	}
-	for _, r := range out.Sessions {
+	for _, r := range metricRows(overall.Rows) {
 		out.Counts[httpError] += int(r.Metrics["requests"])
 	}
 	out.Provenance.Assumptions = append(out.Provenance.Assumptions,

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/weir-stream/weir/internal/analytics"
@@ -31,13 +32,14 @@ type SessionRow struct {
 	End            time.Time `json:"end"`
 	Requests       int       `json:"requests"`
 	Errors         int       `json:"errors"`
-	HitRatio       float64   `json:"hit_ratio"`
+	HitRatio       *float64  `json:"hit_ratio,omitempty" jsonschema:"absent if not known"`
 	PlayedTime     float64   `json:"played_time_seconds"`
 	AverageBitrate float64   `json:"average_bitrate" jsonschema:"bit/s; 0 if the player named none"`
 	StartupTime    *float64  `json:"startup_time_seconds,omitempty" jsonschema:"absent if not known"`
 	Rebuffers      int       `json:"rebuffers"`
 	RebufferTime   float64   `json:"rebuffer_time_seconds"`
 	RebufferRatio  float64   `json:"rebuffer_ratio"`
+	Truncated      bool      `json:"truncated,omitempty" jsonschema:"the session has more records than were read: its numbers but requests are of the first ones"`
 }
 
 type listSessionsOut struct {
@@ -54,7 +56,9 @@ func (s *Server) listSessions(ctx context.Context, in listSessionsIn) (listSessi
 	if in.Cursor != "" {
 		text, err := base64.RawURLEncoding.DecodeString(in.Cursor)
 		if err == nil {
-			filter.Before, err = time.Parse(time.RFC3339Nano, string(text))
+			var start string
+			start, filter.BeforeID, _ = strings.Cut(string(text), " ")
+			filter.Before, err = time.Parse(time.RFC3339Nano, start)
 		}
 		if err != nil {
 			return listSessionsOut{}, "", badInput("cursor is not one that this tool has returned: leave it out for the first page")
@@ -68,7 +72,8 @@ func (s *Server) listSessions(ctx context.Context, in listSessionsIn) (listSessi
 	if len(sessions) > in.Limit {
 		sessions = sessions[:in.Limit]
 		out.Truncated = true
-		out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(sessions[in.Limit-1].Start.UTC().Format(time.RFC3339Nano)))
+		last := sessions[in.Limit-1]
+		out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(last.Start.UTC().Format(time.RFC3339Nano) + " " + last.ID))
 	}
 	var text sheet
 	var rows [][]string
@@ -77,7 +82,7 @@ func (s *Server) listSessions(ctx context.Context, in listSessionsIn) (listSessi
 		out.Sessions = append(out.Sessions, r)
 		rows = append(rows, []string{
 			r.ID, r.Stream, r.Player, r.Format, strconv.FormatBool(r.Active), clock(r.Start), clock(r.End),
-			strconv.Itoa(r.Requests), strconv.Itoa(r.Errors), number(r.HitRatio), number(r.PlayedTime), number(r.AverageBitrate),
+			strconv.Itoa(r.Requests), strconv.Itoa(r.Errors), optional(r.HitRatio), number(r.PlayedTime), number(r.AverageBitrate),
 			optional(r.StartupTime), strconv.Itoa(r.Rebuffers), number(r.RebufferTime), number(r.RebufferRatio),
 		})
 	}
@@ -100,6 +105,7 @@ func rowOf(s analytics.Session) SessionRow {
 		Start: s.Start, End: s.End, Requests: s.Requests, Errors: s.Errors, HitRatio: s.HitRatio,
 		PlayedTime: s.PlayedTime, AverageBitrate: s.AverageBitrate, StartupTime: s.StartupTime,
 		Rebuffers: len(s.Rebuffers), RebufferTime: s.RebufferTime, RebufferRatio: s.RebufferRatio,
+		Truncated: s.Truncated,
 	}
 }
 
@@ -219,7 +225,11 @@ func (s *sheet) session(v analytics.Session) {
 		kind = "live"
 	}
 	s.line("Session %s of stream %q (%s, %s), player %q, CMCD version %d, active %t.", v.ID, v.Stream, v.Format, kind, v.Player, v.CMCDVersion, v.Active)
-	s.line("%s to %s: %d requests, %d reports, %d bytes, %d errors, hit ratio %s.", clock(v.Start), clock(v.End), v.Requests, v.Reports, v.Bytes, v.Errors, number(v.HitRatio))
+	hits := "not known"
+	if v.HitRatio != nil {
+		hits = number(*v.HitRatio)
+	}
+	s.line("%s to %s: %d requests, %d reports, %d bytes, %d errors, hit ratio %s.", clock(v.Start), clock(v.End), v.Requests, v.Reports, v.Bytes, v.Errors, hits)
 	startup := "not known"
 	if v.StartupTime != nil {
 		startup = number(*v.StartupTime) + " s"

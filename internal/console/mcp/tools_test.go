@@ -135,6 +135,28 @@ func TestBufferEvents(t *testing.T) {
 	}
 }
 
+// An answer that was cut still tells how many there were.
+func TestManyRebuffersAreCounted(t *testing.T) {
+	d := watched()
+	for len(d.Session.Rebuffers) < maxFindings+1 {
+		d.Session.Rebuffers = append(d.Session.Rebuffers, d.Session.Rebuffers[0])
+	}
+	c := connect(t, newServer(t, &engines{details: map[string]analytics.SessionDetails{"abc-1": d}}))
+	var out bufferOut
+	text := call(t, c, "analyze_buffer_events", arguments{"session": "abc-1"}, &out)
+	if len(out.Rebuffers) != maxFindings || !out.Truncated || out.RebufferCount != maxFindings+1 || !strings.Contains(text, "101 rebuffers") {
+		t.Errorf("%d of %d rebuffers, truncated %v", len(out.Rebuffers), out.RebufferCount, out.Truncated)
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for v, want := range map[float64]string{1.0005: "1.001", -0.0004: "0", 2.5e16: "25000000000000000", -1.5: "-1.5", 0: "0"} {
+		if got := number(v); got != want {
+			t.Errorf("%v is written %s, want %s", v, got, want)
+		}
+	}
+}
+
 func TestPlaybackErrors(t *testing.T) {
 	c := connect(t, newServer(t, &engines{}))
 	var out errorsOut
@@ -163,16 +185,17 @@ func TestPlaybackErrors(t *testing.T) {
 }
 
 func TestSessionsWithErrors(t *testing.T) {
-	five := 5.0
-	e := &engines{result: analytics.Result{Rows: []analytics.Row{{Dimensions: map[string]string{"session": "abc-1", "stream": "test", "status": "404"}, Metrics: map[string]*float64{"requests": &five}, Sessions: 1, Records: 5}}}}
+	five, seven := 5.0, 7.0
+	all := analytics.Result{Rows: []analytics.Row{{Metrics: map[string]*float64{"requests": &seven}, Sessions: 2, Records: 7}}}
+	e := &engines{overall: &all, result: analytics.Result{Truncated: true, Rows: []analytics.Row{{Dimensions: map[string]string{"session": "abc-1", "stream": "test", "status": "404"}, Metrics: map[string]*float64{"requests": &five}, Sessions: 1, Records: 5}}}}
 	c := connect(t, newServer(t, e))
 	var out errorsOut
-	call(t, c, "identify_playback_errors", arguments{"stream": "test"}, &out)
-	if len(out.Sessions) != 1 || out.Counts["http_error"] != 5 {
-		t.Errorf("answer = %+v", out)
+	text := call(t, c, "identify_playback_errors", arguments{"stream": "test", "limit": 1}, &out)
+	if len(out.Sessions) != 1 || out.Counts["http_error"] != 7 || out.Provenance.Sessions != 2 || !strings.Contains(text, "7 requests were answered with an error") {
+		t.Errorf("answer = %+v\n%s", out, text)
 	}
-	q := e.queries[0]
-	if len(q.Filters) != 2 || q.Filters[0].Dimension != "status_class" || !q.Descending {
+	q := e.queries[1]
+	if len(q.Filters) != 2 || !q.From.Equal(noon.Add(-time.Hour)) || !q.To.Equal(noon) || q.Filters[0].Dimension != "status_class" || !q.Descending {
 		t.Errorf("asked %+v", q)
 	}
 }

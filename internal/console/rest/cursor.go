@@ -2,18 +2,23 @@ package rest
 
 import (
 	"encoding/base64"
+	"strings"
 	"time"
+
+	"github.com/weir-stream/weir/internal/analytics"
 )
 
-// cursor returns the opaque text that asks for the sessions older than t.
-func cursor(t time.Time) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(t.UTC().Format(time.RFC3339Nano)))
+// cursor returns the opaque text that asks for the sessions after the last one of a page.
+func cursor(last analytics.Session) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(last.Start.UTC().Format(time.RFC3339Nano) + " " + last.ID))
 }
 
-func parseCursor(s string) (time.Time, error) {
+func parseCursor(s string) (start time.Time, id string, err error) {
 	text, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, "", err
 	}
-	return time.Parse(time.RFC3339Nano, string(text))
+	at, id, _ := strings.Cut(string(text), " ")
+	start, err = time.Parse(time.RFC3339Nano, at)
+	return start, id, err
 }

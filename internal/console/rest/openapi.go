@@ -6,7 +6,7 @@ import (
 
 const overview = `What Weir measures, for programs. Durations are seconds, sizes bytes, bitrates bit/s, times
 RFC 3339 in UTC. Every number is defined in docs/analytics.md; a number that is not known is null
-or absent, never 0. Errors are RFC 9457 problem documents.
+or absent, never 0, unless its definition says so. Errors are RFC 9457 problem documents.
 
 Beside this API the same listener has a WebSocket at /api/v1/feed and an MCP endpoint at /mcp.`
 

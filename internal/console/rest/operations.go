@@ -110,11 +110,10 @@ func (h *Handler) listSessions(ctx context.Context, in *sessionsInput) (*session
 		Limit: in.Limit + 1, // one more tells whether there is another page
 	}
 	if in.Cursor != "" {
-		before, err := parseCursor(in.Cursor)
-		if err != nil {
+		var err error
+		if filter.Before, filter.BeforeID, err = parseCursor(in.Cursor); err != nil {
 			return nil, huma.Error400BadRequest("cursor is not one that this API has returned")
 		}
-		filter.Before = before
 	}
 	if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {
 		return nil, huma.Error400BadRequest("from must be before to")
@@ -126,7 +125,7 @@ func (h *Handler) listSessions(ctx context.Context, in *sessionsInput) (*session
 	out := &sessionsOutput{}
 	if len(sessions) > in.Limit {
 		sessions = sessions[:in.Limit]
-		out.Body.NextCursor = cursor(sessions[len(sessions)-1].Start)
+		out.Body.NextCursor = cursor(sessions[len(sessions)-1])
 	}
 	out.Body.Sessions = make([]analytics.Session, 0, len(sessions))
 	for _, s := range sessions {

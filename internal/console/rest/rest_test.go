@@ -30,11 +30,16 @@ func (e *engines) Sessions(_ context.Context, f analytics.SessionFilter) ([]anal
 	e.filter = f
 	var out []analytics.Session
 	for _, s := range e.sessions {
-		if (f.Before.IsZero() || s.Start.Before(f.Before)) && len(out) < f.Limit {
+		if after(s, f) && len(out) < f.Limit {
 			out = append(out, s)
 		}
 	}
 	return out, e.err
+}
+
+// after says that s comes after the cursor of f.
+func after(s analytics.Session, f analytics.SessionFilter) bool {
+	return f.Before.IsZero() || s.Start.Before(f.Before) || s.Start.Equal(f.Before) && f.BeforeID != "" && s.ID > f.BeforeID
 }
 
 func (e *engines) Session(_ context.Context, id string) (analytics.SessionDetails, error) {
@@ -77,7 +82,7 @@ func get(t *testing.T, h http.Handler, target string) (status int, contentType s
 func TestSessionsComeInPages(t *testing.T) {
 	e := &engines{}
 	for i := range 5 {
-		e.sessions = append(e.sessions, analytics.Session{ID: fmt.Sprint("s", i), Start: noon.Add(-time.Duration(i) * time.Minute)})
+		e.sessions = append(e.sessions, analytics.Session{ID: fmt.Sprint("s", i), Start: noon.Add(-time.Duration(i/4) * time.Minute)}) // four at a time
 	}
 	h := newHandler(t, e)
 	var ids []string

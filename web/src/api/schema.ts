@@ -337,7 +337,7 @@ export interface components {
             errors: number;
             format?: string;
             /** Format: double */
-            hit_ratio: number;
+            hit_ratio?: number;
             /** @description CMCD session ID (sid) */
             id: string;
             live: boolean;
@@ -359,6 +359,7 @@ export interface components {
             /** Format: double */
             startup_time_seconds?: number;
             stream: string;
+            truncated?: boolean;
             user_agent?: string;
         };
         SessionDetails: {
