@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -77,8 +78,9 @@ const (
 	aggregateTrailer = 4
 )
 
-// Split returns the messages within an [Aggregate]. Their payloads are parts of its payload. Their
-// timestamps count from the first one, which stands for that of the aggregate.
+// Split returns the messages within an [Aggregate]. Their payloads are copies: one frame that is kept must
+// not keep megabytes beside it. Their timestamps count from the first one, which stands for that of the
+// aggregate.
 func (m Message) Split() ([]Message, error) {
 	var messages []Message
 	rest := m.Payload
@@ -95,8 +97,7 @@ func (m Message) Split() ([]Message, error) {
 		if messages == nil {
 			first = timestamp
 		}
-		// A full slice expression, so that appending to one cannot reach into the next.
-		payload := rest[aggregateHeader : aggregateHeader+size : aggregateHeader+size]
+		payload := bytes.Clone(rest[aggregateHeader : aggregateHeader+size])
 		messages = append(messages, Message{
 			Type: MessageType(rest[0]), Timestamp: m.Timestamp + (timestamp - first), StreamID: m.StreamID, Payload: payload,
 		})

@@ -68,6 +68,9 @@ func NewReader(r io.Reader, s ReaderSettings) *Reader {
 	}
 }
 
+// SetMaxMessage changes the bound of the messages that begin from now on.
+func (r *Reader) SetMaxMessage(bytes int) { r.maxMessage = bytes }
+
 // ReadMessage returns the next message.
 func (r *Reader) ReadMessage() (Message, error) {
 	for {

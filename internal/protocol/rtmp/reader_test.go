@@ -244,6 +244,10 @@ func TestAggregate(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
 	}
+	clear(m.Payload[11:12])
+	if got[0].Payload[0] != 1 {
+		t.Error("a message shares the memory of the aggregate")
+	}
 	m.Payload = m.Payload[:13]
 	if got, err := m.Split(); err != nil || len(got) != 1 {
 		t.Errorf("with the back pointer cut off: %v, %v", got, err)

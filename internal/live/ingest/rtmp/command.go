@@ -37,7 +37,7 @@ func (c *conn) handleCommand(ctx context.Context, m rtmp.Message) error {
 	}
 	transaction, _ := argument(1).(float64)
 	if !c.connected && name != "connect" {
-		return &formatError{fmt.Errorf("command %q before connect", name)}
+		return &formatError{fmt.Errorf("command %q before connect", shorten(name))}
 	}
 	switch name {
 	case "connect":
@@ -136,6 +136,7 @@ func (c *conn) publish(ctx context.Context, stream uint32, key string) error {
 	}
 	c.name, c.publisher = name, publisher
 	c.demuxer = &demuxer{sink: publisher, metrics: c.server.metrics}
+	c.reader.SetMaxMessage(c.server.config.MaxMessageBytes)
 	c.watch = make(chan struct{})
 	c.server.wg.Add(1) // the connection's own count is held, so this is not the first
 	go func(end <-chan struct{}) {

@@ -21,6 +21,9 @@ import (
 const (
 	// ackWindow is what is asked of the peer for the little that is sent to it, as most servers do.
 	ackWindow = 2_500_000
+	// maxCommand bounds a message in bytes before anything is published; commands have some hundreds. What
+	// connections that publish nothing can hold is bounded by it, and not by the size of a frame.
+	maxCommand = 64 << 10
 	// lingerTime and lingerBytes bound what is read from a peer that has been refused. Closing with
 	// bytes unread would reset the connection, and the status might be lost with it.
 	lingerTime  = 2 * time.Second
@@ -149,7 +152,7 @@ func (c *conn) run(ctx context.Context) (err error) {
 	}
 	c.writer = rtmp.NewWriter(deadlineWriter{c})
 	c.reader = rtmp.NewReader(c.netConn, rtmp.ReaderSettings{
-		MaxMessage: c.server.config.MaxMessageBytes,
+		MaxMessage: maxCommand,
 		Ack:        func(received uint32) error { return c.send(rtmp.Uint32(rtmp.Acknowledgement, received)) },
 	})
 	for {

@@ -20,6 +20,10 @@ const (
 	audioTrack = 2
 )
 
+// maxAudioConfig bounds an AAC configuration in bytes. Most have two to five; one that describes its channels
+// itself has fewer than sixty.
+const maxAudioConfig = 64
+
 // sink is where tracks and units go: a *hub.Publisher.
 type sink interface {
 	SetTrack(media.Track) error
@@ -145,7 +149,8 @@ func (d *demuxer) setVideoConfig(record []byte) error {
 	if same {
 		return nil
 	}
-	v.sps, v.pps = config.SPS[0], config.PPS[0]
+	// Copies: tracks outlive the record, which may be of any size.
+	v.sps, v.pps = bytes.Clone(config.SPS[0]), bytes.Clone(config.PPS[0])
 	track := media.Track{
 		ID: videoTrack, Codec: media.H264, Timescale: media.VideoTimescale, SPS: v.sps, PPS: v.pps,
 		Width: int(d.meta.width), Height: int(d.meta.height), FrameRate: d.meta.frameRate,
@@ -197,6 +202,9 @@ func (d *demuxer) setAudioConfig(tag flv.Tag) error {
 	}
 	if len(tag.Data) == 0 {
 		return &skipError{reason: "malformed"}
+	}
+	if len(tag.Data) > maxAudioConfig {
+		return &formatError{fmt.Errorf("AAC configuration has %d bytes, expected at most %d", len(tag.Data), maxAudioConfig)}
 	}
 	var config mpeg4audio.AudioSpecificConfig
 	if err := config.Unmarshal(tag.Data); err != nil {

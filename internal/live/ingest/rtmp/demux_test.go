@@ -121,6 +121,14 @@ func TestVideoTrack(t *testing.T) {
 	if len(c.tracks) != 2 || !reflect.DeepEqual(c.tracks[1].PPS, other) {
 		t.Errorf("tracks after another PPS: %+v", c.tracks)
 	}
+
+	// A track does not keep the record that it was read from.
+	record := videoMessage(240, configTag, avcConfig(4, sps180, pps))
+	must(t, d.onVideo(record, now))
+	clear(record.Payload)
+	if track := c.tracks[2]; !reflect.DeepEqual(track.SPS, sps180) || !reflect.DeepEqual(track.PPS, pps) {
+		t.Errorf("the track shares the memory of its record: %+v", track)
+	}
 }
 
 func TestVideoIsRewrittenWhereItMustBe(t *testing.T) {
@@ -229,6 +237,10 @@ func TestUnsupported(t *testing.T) {
 	d, _ := newDemuxer(t)
 	err := d.onVideo(videoMessage(0, configTag, []byte{9, 9, 9, 9, 9, 9, 9}), time.Time{})
 	if format := (*formatError)(nil); !errors.As(err, &format) || !strings.Contains(err.Error(), "version 9") {
+		t.Errorf("got %v", err)
+	}
+	err = d.onAudio(audioMessage(0, "\xAF\x00", append([]byte{0x11, 0x90}, make([]byte, 63)...)...), time.Time{})
+	if format := (*formatError)(nil); !errors.As(err, &format) || !strings.Contains(err.Error(), "65 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

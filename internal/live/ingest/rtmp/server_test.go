@@ -198,6 +198,8 @@ func TestGarbage(t *testing.T) {
 		{"noise after the handshake", append(handshake[:len(handshake):len(handshake)], bytes.Repeat([]byte{0xC5}, 100)...), reasonProtocol},
 		// Type 0, chunk stream 3, a length of 16 MiB less one.
 		{"memory bomb", append(handshake[:len(handshake):len(handshake)], 3, 0, 0, 0, 0xFF, 0xFF, 0xFF, 20, 0, 0, 0, 0), reasonTooLarge},
+		// A frame's size, but nothing is published.
+		{"large command", append(handshake[:len(handshake):len(handshake)], 3, 0, 0, 0, 0x01, 0x86, 0xA0, 20, 0, 0, 0, 0), reasonTooLarge},
 		{"zero chunk size", append(handshake[:len(handshake):len(handshake)], 2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0), reasonProtocol},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -212,6 +214,19 @@ func TestGarbage(t *testing.T) {
 	}
 	if streams := h.Streams(); len(streams) != 1 || streams[0].Name != "undisturbed" {
 		t.Errorf("the publisher was disturbed: %+v", streams)
+	}
+}
+
+func TestLogIsNotFilledByAPeer(t *testing.T) {
+	var log bytes.Buffer // written to before the counter below is
+	_, s := start(t, func(settings *Settings) { settings.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	p := dial(t, s)
+	p.handshake()
+	p.send(command(strings.Repeat("x", 60_000), 1.0))
+	p.closed()
+	waitFor(t, "the connection's end", func() bool { return testutil.ToFloat64(s.metrics.open) == 0 })
+	if text := log.String(); !strings.Contains(text, "before connect") || len(text) > 2000 {
+		t.Errorf("%d bytes are in the log: %.300s", len(text), text)
 	}
 }
 
