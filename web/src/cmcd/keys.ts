@@ -53,6 +53,9 @@ const meanings: Record<string, string> = {
   v: 'version of CMCD',
 }
 
+/** Every key of the table, in alphabetical order. */
+export const allKeys: readonly string[] = Object.keys(meanings)
+
 /** What the tokens of some keys mean. */
 const tokens: Record<string, Record<string, string>> = {
   ot: {

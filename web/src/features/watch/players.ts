@@ -1,3 +1,4 @@
+import { allKeys } from '../../cmcd/keys'
 import { dashPath, hlsPath, type Options } from './options'
 
 /** Figures are what a player tells of itself; what it does not know is undefined. */
@@ -77,6 +78,12 @@ const hls: Start = async (options, sid, video, listener) => {
   }
 }
 
+/**
+ * dash.js reports nothing but event and time unless the keys are named. Left out is ttfb: dash.js 5.2.1
+ * writes the time of day into it.
+ */
+const reportKeys = allKeys.filter((key) => key !== 'ttfb')
+
 const dash: Start = async (options, sid, video, listener) => {
   const dashjs = await import('dashjs')
   const player = dashjs.MediaPlayer().create()
@@ -93,7 +100,7 @@ const dash: Start = async (options, sid, video, listener) => {
         version: options.cmcd,
         rtpSafetyFactor: safety,
         includeInRequests: ['segment', 'mpd'],
-        ...(options.events ? { eventTargets: [{ ...target(), enabled: true, events }] } : {}),
+        ...(options.events ? { eventTargets: [{ ...target(), enabled: true, events, enabledKeys: reportKeys }] } : {}),
       },
     },
   })
