@@ -45,19 +45,23 @@ func (c *client) offer(messages []message) (replaced bool) {
 // goodbye is how long a client has to answer the closing of the connection.
 const goodbye = time.Second
 
-// serve sends and reads until the client is gone or stop ends. Reading has a context of its own:
-// ending it would break the connection before it could be closed in order.
+// serve sends and reads until the client is gone or stop ends. Reading and sending have contexts of
+// their own: ending one breaks the connection, which then cannot be closed in order.
 func (c *client) serve(stop context.Context, conn *websocket.Conn) error {
 	conn.SetReadLimit(maxMessage)
 	reading, cancel := context.WithCancel(context.Background())
 	gone := make(chan error, 1)
 	writing, done := context.WithCancel(stop)
+	sending, abort := context.WithCancel(context.Background())
+	patience := context.AfterFunc(stop, func() { time.AfterFunc(goodbye, abort) })
+	defer patience()
 	go func() {
 		err := c.read(reading, conn)
 		done()
+		abort()
 		gone <- err
 	}()
-	err := c.write(writing, conn)
+	err := c.write(writing, sending, conn)
 	if stop.Err() != nil {
 		timer := time.AfterFunc(goodbye, func() { _ = conn.CloseNow() })
 		_ = conn.Close(websocket.StatusGoingAway, "the server is stopping") // a client that is gone need not be told
@@ -65,12 +69,14 @@ func (c *client) serve(stop context.Context, conn *websocket.Conn) error {
 	}
 	cancel()
 	done()
+	abort()
 	_ = conn.CloseNow() // for when nothing else has ended it
 	return errors.Join(err, <-gone)
 }
 
-// write sends what waits, and asks the client from time to time whether it is there.
-func (c *client) write(ctx context.Context, conn *websocket.Conn) error {
+// write sends what waits until ctx ends, and asks the client from time to time whether it is there.
+// What it has begun to send it breaks off when sending ends.
+func (c *client) write(ctx, sending context.Context, conn *websocket.Conn) error {
 	ping := time.NewTicker(c.config.PingInterval)
 	defer ping.Stop()
 	for {
@@ -79,16 +85,16 @@ func (c *client) write(ctx context.Context, conn *websocket.Conn) error {
 			return nil
 		case messages := <-c.newest:
 			for _, m := range messages {
-				if err := c.send(ctx, conn, m); err != nil {
+				if err := c.send(sending, conn, m); err != nil {
 					return err
 				}
 			}
 		case m := <-c.answers:
-			if err := c.send(ctx, conn, m); err != nil {
+			if err := c.send(sending, conn, m); err != nil {
 				return err
 			}
 		case <-ping.C:
-			if err := c.ping(ctx, conn); err != nil {
+			if err := c.ping(sending, conn); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,28 @@
+package httpserver
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// ForeignHost reports whether a request came to a loopback address under a name that is not this
+// machine's own. A page of any site can let its name lead to 127.0.0.1 (DNS rebinding) and is then of
+// the same origin as whatever listens there, so what protects nothing but its address must refuse
+// such requests. Names that no page can have, which are addresses and "localhost", are never foreign.
+func ForeignHost(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok || !local.IP.IsLoopback() {
+		return false
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host == "" {
+		return false
+	}
+	return host != "localhost" && !strings.HasSuffix(host, ".localhost")
+}
