@@ -85,7 +85,8 @@ type Live struct {
 	// RequestsPerSecond and Egress (bit/s) are of all requests in the window.
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	Egress            float64 `json:"egress"`
-	// HitRatio and ErrorRatio are shares of the window's requests, null if there were none.
+	// HitRatio is the share of the window's requests that have a cache status, ErrorRatio of those
+	// that were answered; null if there were none.
 	HitRatio   *float64 `json:"hit_ratio"`
 	ErrorRatio *float64 `json:"error_ratio"`
 	// AverageBitrate is that of the video requested in the window, weighted by duration, in

@@ -201,8 +201,9 @@ func (p *plan) position(name string, offset int) int {
 }
 
 // firstDelivery tells the first delivery of each object to each session from those that came
-// again: bitrates count an object once.
-const firstDelivery = "row_number() OVER (PARTITION BY session_id, path, query, \"range\", (" + anyDelivered + ") ORDER BY time, id) = 1 AS first_delivery"
+// again: bitrates count an object once. Where the player named no session nobody knows whether it
+// came again.
+const firstDelivery = "row_number() OVER (PARTITION BY coalesce(session_id, CAST(id AS VARCHAR)), path, query, \"range\", (" + anyDelivered + ") ORDER BY time, id) = 1 AS first_delivery"
 
 // write puts the statement together. Its parameters stand in the order: grain, range and filters,
 // limit.

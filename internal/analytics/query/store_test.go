@@ -229,3 +229,28 @@ func TestEveryDimension(t *testing.T) {
 		}
 	}
 }
+
+// Who names no session is not one viewer with all others who do not.
+func TestBitrateOfViewersWithoutSession(t *testing.T) {
+	s := store(t)
+	var more []telemetry.Request
+	for i, record := range []string{`br=1000,d=2000,ot=v`, `br=1000,d=2000,ot=v`, `br=4000,d=2000,ot=v`} {
+		v, err := cmcd.Parse(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		more = append(more, telemetry.Request{
+			ID: uuid.Must(uuid.NewV7()), Time: noon.Add(time.Duration(i-10) * time.Second), Stream: "three", Method: "GET",
+			Path: fmt.Sprintf("/live/three/v%d.m4s", i/2), Status: 200, CMCD: v, HasCMCD: true,
+		})
+	}
+	if err := s.Append(t.Context(), telemetry.Batch{Requests: more}); err != nil {
+		t.Fatal(err)
+	}
+	r := ask(t, engine(t, s), analytics.Query{
+		Metrics: []string{"average_bitrate"}, Filters: []analytics.Filter{{Dimension: "stream", Values: []string{"three"}}},
+	})
+	if got := r.Rows[0].Metrics["average_bitrate"]; got == nil || *got != 2e6 {
+		t.Errorf("average bitrate = %v, want 2000000: the first segment was sent to two viewers", got)
+	}
+}

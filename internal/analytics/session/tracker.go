@@ -198,6 +198,7 @@ func (t *Tracker) rates(out *analytics.Live, now int64) {
 		sum.hits += s.hits
 		sum.looked += s.looked
 		sum.errors += s.errors
+		sum.answered += s.answered
 		sum.bits += s.bits
 		sum.media += s.media
 		sum.ttfb.merge(&s.ttfb)
@@ -208,7 +209,7 @@ func (t *Tracker) rates(out *analytics.Live, now int64) {
 	out.RequestsPerSecond = float64(sum.requests) / out.Window
 	out.Egress = float64(sum.bytes) * 8 / out.Window
 	out.HitRatio = ratio(float64(sum.hits), float64(sum.looked))
-	out.ErrorRatio = ratio(float64(sum.errors), float64(sum.requests))
+	out.ErrorRatio = ratio(float64(sum.errors), float64(sum.answered))
 	out.AverageBitrate = ratio(sum.bits, sum.media)
 	out.Rebuffering = len(sum.starved)
 	out.TTFBp50, out.TTFBp95 = sum.ttfb.quantile(0.5), sum.ttfb.quantile(0.95)

@@ -64,8 +64,11 @@ func TestRatesAreOverTheWindow(t *testing.T) {
 				if i%4 == 0 {
 					r.CacheStatus = "miss"
 				}
-				if i%10 == 0 {
+				switch i % 10 {
+				case 0:
 					r.Status = 503
+				case 5: // the viewer went away before the answer
+					r.Status, r.Aborted = 0, true
 				}
 				if i%20 == 1 {
 					r.TTFB = 2 * time.Second
@@ -74,7 +77,7 @@ func TestRatesAreOverTheWindow(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 		}
 		live := tr.Live()
-		if live.RequestsPerSecond != 2 || live.Egress != 16_000 || *live.HitRatio != 0.75 || *live.ErrorRatio != 0.1 || *live.AverageBitrate != 1e6 {
+		if live.RequestsPerSecond != 2 || live.Egress != 16_000 || *live.HitRatio != 0.75 || *live.ErrorRatio != 2.0/18 || *live.AverageBitrate != 1e6 {
 			t.Errorf("after ten seconds: %+v", live)
 		}
 		if math.Abs(*live.TTFBp50-0.010) > 0.0005 || math.Abs(*live.TTFBp95-0.010) > 0.0005 {

@@ -23,6 +23,7 @@ type second struct {
 	hits     int64
 	looked   int64 // requests that have a cache status
 	errors   int64
+	answered int64   // requests that have a status: the others' viewers went away before
 	bits     float64 // Σ bitrate × duration of video
 	media    float64 // Σ duration of video that names a bitrate
 	ttfb     histogram
@@ -49,6 +50,9 @@ func (s *second) first(id uuid.UUID) bool {
 func (s *second) count(r *telemetry.Request) {
 	s.requests++
 	s.bytes += r.Bytes
+	if r.Status > 0 {
+		s.answered++
+	}
 	if r.Status >= 400 {
 		s.errors++
 	}
