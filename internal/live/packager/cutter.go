@@ -189,7 +189,8 @@ func (c *cutter) addUnit(u media.Unit) error {
 	scale := end.track.Timescale
 	limit := int64(maxTime/time.Second) * int64(scale)
 	if u.DTS < -limit || u.DTS > limit || u.PTS < -limit || u.PTS > limit || span(u.PTS-u.DTS, scale).Abs() > maxComposition {
-		c.unused("bad_time", nil)
+		c.bytes += len(u.Payload)
+		c.unused("bad_time", []media.Unit{u})
 		return nil
 	}
 	if end.lead && (u.DTS < end.last || span(u.DTS-end.last, scale) > c.config.SegmentDuration) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/weir-stream/weir/internal/format/cmaf/cmaftest"
 	"github.com/weir-stream/weir/internal/media"
 )
@@ -185,6 +187,36 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if n != s.bytes || len(s.line.segments) < minSegmentsBytes {
 		t.Errorf("%d bytes are counted, %d are there, in %d segments", s.bytes, n, len(s.line.segments))
+	}
+}
+
+func TestRestlessPublisherHasABoundedWindow(t *testing.T) {
+	s := testStream(t)
+	c := newCutter(s)
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range int64(2000) { // a new configuration and a keyframe each millisecond
+		track := fuzzVideo
+		track.SPS = []byte{0x67, 66, byte(i % 2), 30}
+		c.addTrack(track)
+		u := media.Unit{Track: 1, DTS: i * 90, PTS: i * 90, Keyframe: true, Payload: []byte{0, 0, 0, 1, 0x65}, Received: start.Add(span(i*90, 90000))}
+		if err := c.addUnit(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.line.segments); n != s.line.maxSegments() {
+		t.Errorf("%d segments of %v are in the window, want %d", n, s.line.length(), s.line.maxSegments())
+	}
+}
+
+func TestBadTimesAreCounted(t *testing.T) {
+	s := testStream(t)
+	c := newCutter(s)
+	c.addTrack(fuzzVideo)
+	if err := c.addUnit(media.Unit{Track: 1, PTS: 90000 * 3600, Keyframe: true, Payload: []byte{0, 0, 0, 1, 0x65}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(s.packager.metrics.unusedUnits.WithLabelValues("bad_time")); n != 1 || c.bytes != 0 {
+		t.Errorf("%v units are counted, and %d bytes wait", n, c.bytes)
 	}
 }
 

@@ -58,9 +58,9 @@ func (s *stream) run() {
 	defer func() { p.metrics.bytes.Sub(float64(s.bytes)) }()
 	now := p.now()
 	number, epoch := p.floors()
-	// From the clock, so that a restarted server does not give old names to new bytes. Numbers grow
-	// more slowly than seconds, and fit 31 bit until 2094.
-	s.number = max(number, now.Unix()-numberZero)
+	// From the clock, so that a restarted server does not give old names to new bytes, and media sequence
+	// numbers do not go back.
+	s.number = max(number, int64(now.Sub(numberZero())/numberStep))
 	s.epoch = max(epoch, now.UnixMilli()-1)
 	s.line = newTimeline(s)
 
@@ -92,8 +92,12 @@ func (s *stream) run() {
 	}
 }
 
-// numberZero is where segment numbers begin: the first second of 2026.
-const numberZero = 1_767_225_600
+// numberStep is the pace of the clock that segment numbers begin at. No segments are shorter for long: of
+// the least segment_duration, 90 % are 450 ms. So numbers stay behind the clock, and fit 31 bit until 2053.
+const numberStep = 400 * time.Millisecond
+
+// numberZero is when that clock began.
+func numberZero() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // wait returns the next publication, or nil after d or when the packager stops.
 func (s *stream) wait(d time.Duration) *hub.Reader {

@@ -162,7 +162,7 @@ func (t *timeline) slide() {
 	now := t.stream.packager.now()
 	length := t.length()
 	// RFC 8216 §6.2.2: a segment stays for its own duration and that of the longest playlist with it.
-	for len(t.segments) > minSegments && length-t.segments[0].duration >= config.Window {
+	for len(t.segments) > minSegments && (length-t.segments[0].duration >= config.Window || len(t.segments) > t.maxSegments()) {
 		t.retired = append(t.retired, retired{t.segments[0], now.Add(length + t.segments[0].duration)})
 		length -= t.segments[0].duration
 		t.segments = t.segments[1:]
@@ -182,6 +182,13 @@ func (t *timeline) slide() {
 		t.segments = t.segments[1:]
 	}
 	t.segments = slices.Clip(t.segments)
+}
+
+// maxSegments bounds the window where a publisher that changes its configuration all the time makes very
+// short segments: every manifest names all of them and is made anew for each.
+func (t *timeline) maxSegments() int {
+	config := &t.stream.packager.config
+	return minSegments + 4*int(config.Window/config.SegmentDuration)
 }
 
 // forget drops a segment's files, and the headers of its epoch with the last of them.
