@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 var binary = flag.String("weir", "../../bin/weir", "the program to test")
@@ -172,7 +173,8 @@ func (p *program) metric(name string) float64 {
 		p.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	families, err := new(expfmt.TextParser).TextToMetricFamilies(resp.Body)
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -213,15 +213,19 @@ func (j *join) nextState(i int) time.Time {
 // segments carry that of the video.
 func (j *join) stallsByFlag(playStart time.Time, dries []dry) []stall {
 	var out []stall
-	before := map[bool]time.Time{}
+	before, filled := map[bool]time.Time{}, map[bool]bool{}
 	for i := range j.requests {
 		r := &j.requests[i]
 		kind := r.CMCD.Text(cmcd.KeyOT)
-		since := before[kind == "a"]
+		since, starting := before[kind == "a"], !filled[kind == "a"]
 		if kind != "m" {
 			before[kind == "a"] = r.Time
 		}
-		if !r.CMCD.Bool(cmcd.KeyBS) || !r.Time.After(playStart) {
+		// The first request that tells of media in the buffer still speaks of the wait for it.
+		if length, ok := r.CMCD.Number(cmcd.KeyBL); !ok || length > 0 {
+			filled[kind == "a"] = filled[kind == "a"] || kind != "m"
+		}
+		if !r.CMCD.Bool(cmcd.KeyBS) || starting || !r.Time.After(playStart) {
 			continue
 		}
 		if d, ok := dryAt(dries, since, r.Time); ok {
