@@ -72,6 +72,9 @@ func TestMistakesElsewhere(t *testing.T) {
 		"a named file that is not there": {Sources{File: "other.yaml"}, "configuration: open other.yaml: no such file"},
 		"a misspelt variable":            {Sources{Environ: []string{"WEIR_PUBLIC_ADRESS=:80"}}, "environment: unknown variable WEIR_PUBLIC_ADRESS; did you mean \"WEIR_PUBLIC_ADDRESS\"?"},
 		"a bad value in a variable":      {Sources{Environ: []string{"WEIR_PUBLIC_IDLE_TIMEOUT=soon"}}, `environment: WEIR_PUBLIC_IDLE_TIMEOUT: public.idle_timeout: "soon" is not a duration such as 10s or 1m30s`},
+		"nothing in a variable":          {Sources{Environ: []string{"WEIR_TELEMETRY_STORE_RETENTION="}}, `environment: WEIR_TELEMETRY_STORE_RETENTION: telemetry.store.retention: "" is not a duration such as 10s or 1m30s`},
+		"null in a variable":             {Sources{Environ: []string{"WEIR_TELEMETRY_STORE_QUERIES=~"}}, `telemetry.store.queries: "~" is not a number`},
+		"no duration in a variable":      {Sources{Environ: []string{"WEIR_TELEMETRY_STORE_RETENTION=30"}}, `telemetry.store.retention: "30" is not a duration`},
 		"a bad key on the command line":  {Sources{Set: map[string]string{"public.adress": ":80"}}, `command line: unknown key "public.adress"; did you mean "public.address"?`},
 	} {
 		t.Run(name, func(t *testing.T) {

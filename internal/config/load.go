@@ -192,7 +192,13 @@ func set(leaves map[string]reflect.Value, key, text string) error {
 		return nil
 	}
 	value := reflect.New(leaf.Type())
-	if err := yaml.Unmarshal([]byte(text), value.Interface()); err != nil {
+	var document yaml.Node
+	err := yaml.Unmarshal([]byte(text), &document)
+	if err == nil {
+		err = document.Decode(value.Interface())
+	}
+	// Nothing, which YAML takes for null, would leave the zero value.
+	if err != nil || len(document.Content) == 0 || document.Content[0].Tag == "!!null" {
 		return fmt.Errorf("%s: %q is not a %s", key, text, kindInWords(leaf.Type()))
 	}
 	leaf.Set(value.Elem())

@@ -25,7 +25,7 @@ type Config struct {
 	// QueryTimeout ends a query that takes longer; Queries is how many may run at once.
 	QueryTimeout time.Duration `yaml:"query_timeout"`
 	Queries      int           `yaml:"queries"`
-	// Retention is how long records are kept; 0 means for ever.
+	// Retention is how long records are kept; 0s means for ever.
 	Retention time.Duration `yaml:"retention"`
 }
 
