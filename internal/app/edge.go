@@ -13,9 +13,6 @@ import (
 	"github.com/weir-stream/weir/web"
 )
 
-// httpHandler keeps the word handler for those that are ours.
-type httpHandler = http.Handler
-
 // edgeRole is what viewers talk to.
 type edgeRole struct {
 	edge      *edge.Handler

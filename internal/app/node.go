@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,7 +83,7 @@ func newNode(ctx context.Context, c config.Config, testChannel bool, log *slog.L
 	return n, nil
 }
 
-func (n *node) listener(name string, c httpserver.Config, handler httpHandler) (*httpserver.Server, error) {
+func (n *node) listener(name string, c httpserver.Config, handler http.Handler) (*httpserver.Server, error) {
 	server, err := httpserver.New(httpserver.Settings{Config: c, Handler: handler, Log: n.log.With("listener", name)})
 	if err != nil {
 		return nil, err

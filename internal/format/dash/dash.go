@@ -192,8 +192,21 @@ func (r *Representation) append(b []byte) []byte {
 		return append(b, "/>\n"...)
 	}
 	b = append(b, ">\n        <AudioChannelConfiguration schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\""...)
-	b = number(b, "value", int64(r.Channels))
+	b = number(b, "value", int64(channelConfiguration(r.Channels)))
 	return append(b, "/>\n      </Representation>\n"...)
+}
+
+// channelConfiguration returns the index that the scheme wants (ISO/IEC 23003-3 table 73): of more than six
+// channels it is not their number.
+func channelConfiguration(channels int) int {
+	switch channels {
+	case 7:
+		return 11 // 6.1
+	case 8:
+		return 7 // 7.1 as AAC has it; 8 would be two languages in mono
+	default:
+		return channels
+	}
 }
 
 // fraction writes a frame rate as DASH wants it: a whole number, a multiple of 1000/1001, or

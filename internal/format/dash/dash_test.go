@@ -62,6 +62,16 @@ func TestMPD(t *testing.T) {
 	}
 }
 
+// The scheme counts configurations, not channels, above six.
+func TestChannels(t *testing.T) {
+	for channels, want := range map[int]string{1: "1", 2: "2", 6: "6", 7: "11", 8: "7"} {
+		m := dash.MPD{Periods: []dash.Period{{Sets: []dash.AdaptationSet{{Representations: []dash.Representation{{Channels: channels}}}}}}}
+		if got := string(m.Append(nil)); !strings.Contains(got, `audio_channel_configuration:2011" value="`+want+`"`) {
+			t.Errorf("%d channels: %s", channels, got)
+		}
+	}
+}
+
 func TestFrameRates(t *testing.T) {
 	for rate, want := range map[float64]string{
 		25: "25", 30: "30", 29.97: "30000/1001", 30000.0 / 1001: "30000/1001", 23.976: "24000/1001", 59.94: "60000/1001",

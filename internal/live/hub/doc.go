@@ -11,5 +11,6 @@
 //   - A reader that is too slow loses whole GOPs, with the audio beside them, and the losses are counted.
 //   - The name of a stream is free as soon as Close has been called.
 //
-// Lock order: Hub.mu, Publisher.mu, Reader.mu. No lock is held while a function of another package runs.
+// Lock order: Hub.mu, Publisher.mu, Reader.mu. No lock is held while a function of another package runs, but
+// for the log and the metrics.
 package hub
