@@ -196,8 +196,8 @@ func (r *Representation) append(b []byte) []byte {
 	return append(b, "/>\n      </Representation>\n"...)
 }
 
-// channelConfiguration returns the index that the scheme wants (ISO/IEC 23003-3 table 73): of more than six
-// channels it is not their number.
+// channelConfiguration returns what the scheme wants, channelConfigurationIndex of ISO/IEC 23003-3: above six it
+// is not the number of channels.
 func channelConfiguration(channels int) int {
 	switch channels {
 	case 7:

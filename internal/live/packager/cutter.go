@@ -32,6 +32,9 @@ const (
 	maxLag      = 2 * time.Second
 	maxLead     = 500 * time.Millisecond
 	lagSegments = 5
+	// maxRate bounds the units that wait, per second of max_segment_duration. Time on the publisher's clock
+	// does not: it may stand nearly still.
+	maxRate = 1000
 	// aacFrame is the number of samples of an AAC frame.
 	aacFrame = 1024
 )
@@ -40,6 +43,7 @@ const (
 var (
 	errTooLong  = errors.New("no keyframe within max_segment_duration")
 	errTooLarge = errors.New("no keyframe within max_segment_bytes")
+	errTooMany  = errors.New("too many units without an end of a segment")
 )
 
 // cutter turns the units of one publication into segments. It is used by one goroutine.
@@ -336,7 +340,14 @@ func (c *cutter) checkSize() error {
 	if c.bytes > c.config.MaxSegmentBytes {
 		return fmt.Errorf("%w (%d bytes)", errTooLarge, c.config.MaxSegmentBytes)
 	}
+	units, most := 0, int(maxRate*c.config.MaxSegmentDuration/time.Second)
 	for _, l := range [...]*lane{c.video, c.audio} {
+		for each := l; each != nil; each = each.next {
+			units += len(each.units)
+		}
+		if units > most {
+			return fmt.Errorf("%w (%d)", errTooMany, most)
+		}
 		if l == nil || len(l.units) == 0 {
 			continue
 		}

@@ -2,6 +2,7 @@ package packager
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -206,6 +207,22 @@ func TestRestlessPublisherHasABoundedWindow(t *testing.T) {
 	if n := len(s.line.segments); n != s.line.maxSegments() {
 		t.Errorf("%d segments of %v are in the window, want %d", n, s.line.length(), s.line.maxSegments())
 	}
+}
+
+func TestUnitsAreBoundedWhereTimeStandsStill(t *testing.T) {
+	s := testStream(t)
+	c := newCutter(s)
+	c.addTrack(fuzzVideo)
+	for i := range int64(100_000) {
+		u := media.Unit{Track: 1, DTS: i, PTS: i, Keyframe: i == 0, Payload: []byte{0, 0, 0, 1, 0x41}}
+		if err := c.addUnit(u); err != nil {
+			if !errors.Is(err, errTooMany) || i != 30_000 {
+				t.Errorf("after %d units: %v", i, err)
+			}
+			return
+		}
+	}
+	t.Error("100000 units wait within 1.1 s of media")
 }
 
 func TestBadTimesAreCounted(t *testing.T) {
