@@ -10,6 +10,8 @@ import (
 type Config struct {
 	// Address is where to listen, as "host:port" or ":port".
 	Address string `yaml:"address"`
+	// MaxConnections is how many connections may be open at a time; others wait to be accepted.
+	MaxConnections int `yaml:"max_connections"`
 	// HeaderTimeout bounds the time from a connection's or request's beginning to the end of its
 	// head; IdleTimeout the time between two requests.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
@@ -26,6 +28,7 @@ type Config struct {
 func DefaultConfig(address string) Config {
 	return Config{
 		Address:        address,
+		MaxConnections: 10_000,
 		HeaderTimeout:  10 * time.Second,
 		IdleTimeout:    75 * time.Second,
 		StallTimeout:   30 * time.Second,
@@ -46,6 +49,9 @@ func (c Config) Validate() error {
 		if d.value <= 0 {
 			return fmt.Errorf("%s: %v is not a positive duration such as 10s", d.key, d.value)
 		}
+	}
+	if c.MaxConnections < 1 {
+		return fmt.Errorf("max_connections: %d is less than 1", c.MaxConnections)
 	}
 	if c.MaxHeaderBytes < 4096 {
 		return fmt.Errorf("max_header_bytes: %d is less than 4096", c.MaxHeaderBytes)

@@ -53,7 +53,7 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.config.Address, err)
 	}
-	s.listener = stallListener{l, s.config.StallTimeout}
+	s.listener = newBoundListener(l, s.config)
 	return nil
 }
 
@@ -68,7 +68,10 @@ func (s *Server) Addr() net.Addr {
 // Close gives the address back if Run is never to be called.
 func (s *Server) Close() error {
 	s.end()
-	return s.http.Close()
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
 }
 
 // Run serves until ctx ends; then it takes no more connections, ends the contexts of long-lived

@@ -104,6 +104,27 @@ func TestAnAddressInUseIsAnErrorOfListen(t *testing.T) {
 	}
 }
 
+func TestCloseGivesTheAddressBack(t *testing.T) {
+	server, err := httpserver.New(httpserver.Settings{
+		Config: httpserver.DefaultConfig("127.0.0.1:0"), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	address := server.Addr().String()
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = again.Close()
+}
+
 func TestValidate(t *testing.T) {
 	for _, test := range []struct {
 		change func(*httpserver.Config)
@@ -111,6 +132,7 @@ func TestValidate(t *testing.T) {
 	}{
 		{func(c *httpserver.Config) { c.Address = "8080" }, `address: "8080" is not host:port or :port`},
 		{func(c *httpserver.Config) { c.IdleTimeout = 0 }, "idle_timeout: 0s is not a positive duration such as 10s"},
+		{func(c *httpserver.Config) { c.MaxConnections = 0 }, "max_connections: 0 is less than 1"},
 		{func(c *httpserver.Config) { c.MaxHeaderBytes = 1 }, "max_header_bytes: 1 is less than 4096"},
 	} {
 		config := httpserver.DefaultConfig(":8080")

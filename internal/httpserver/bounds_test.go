@@ -109,3 +109,27 @@ func TestALongAnswerToABodyIsNotEnded(t *testing.T) {
 		t.Errorf("got %q, %v", body, err)
 	}
 }
+
+func TestConnectionsAboveTheLimitWait(t *testing.T) {
+	url, stop := startWith(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok")
+	}, func(c *httpserver.Config) { c.MaxConnections = 1 })
+	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	first := speak(t, url, request)
+	if _, err := http.ReadResponse(bufio.NewReader(first), nil); err != nil {
+		t.Fatal(err)
+	}
+	second := speak(t, url, request)
+	_ = second.SetReadDeadline(time.Now().Add(stall))
+	if n, err := second.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the second connection got %d bytes and %v, want nothing yet", n, err)
+	}
+	_ = first.Close()
+	_ = second.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := http.ReadResponse(bufio.NewReader(second), nil); err != nil {
+		t.Errorf("the second connection after the first: %v", err)
+	}
+	if err := stop(); err != nil { // while Accept waits for the second one's end
+		t.Error(err)
+	}
+}

@@ -3,54 +3,11 @@ package httpserver
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"time"
 )
 
-// A client that has vanished without a word, or that means harm, takes nothing of its answer or sends
-// nothing of its body, and would hold a goroutine and the object that it was given for as long as it likes.
-// http.Server has only bounds on a whole request, which would end a slow viewer and a held playlist as well.
-// So each step has a bound here.
-
-// pieceBytes is how much a client must take within the stall timeout.
-const pieceBytes = 64 << 10
-
-// stallListener accepts connections that bound each write.
-type stallListener struct {
-	net.Listener
-	timeout time.Duration
-}
-
-func (l stallListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return stallConn{c, l.timeout}, nil
-}
-
-type stallConn struct {
-	net.Conn
-	timeout time.Duration
-}
-
-func (c stallConn) Write(p []byte) (int, error) {
-	written := 0
-	for {
-		piece := p[written:min(len(p), written+pieceBytes)]
-		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-			return written, err
-		}
-		n, err := c.Conn.Write(piece)
-		written += n
-		if err != nil || written == len(p) {
-			return written, err
-		}
-	}
-}
-
-// boundBodies gives the handler bodies of which each read is bounded.
+// boundBodies gives the handler bodies of which each read is bounded, for the reason that [boundListener] has.
 func boundBodies(handler http.Handler, timeout time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body == nil || r.Body == http.NoBody {
