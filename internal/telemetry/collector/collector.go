@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,11 +100,17 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (status int, pro
 		w.Header().Set("Accept-Post", "application/cmcd, text/cmcd, text/plain, application/json")
 		return http.StatusUnsupportedMediaType, problem
 	}
+	// A body that never ends would hold a connection for ever. What cannot have a deadline, a recorder in
+	// a test, has none.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.config.BodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBodyBytes))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			return http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", tooLarge.Limit)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return http.StatusRequestTimeout, fmt.Sprintf("the body did not come within %v", h.config.BodyTimeout)
 		}
 		return http.StatusBadRequest, "the body could not be read"
 	}

@@ -200,9 +200,37 @@ func TestACutBodyDoesNoHarm(t *testing.T) {
 	}
 }
 
+func TestABodyThatNeverEndsIsGivenUp(t *testing.T) {
+	config := DefaultConfig()
+	config.BodyTimeout = 50 * time.Millisecond
+	h, err := New(Settings{Config: config, Report: func(telemetry.Report) { t.Error("half a body became a report") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(h)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /cmcd HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nsid="); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("status %d, want 408", resp.StatusCode)
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	for key, change := range map[string]func(*Config){
 		"max_body_bytes":   func(c *Config) { c.MaxBodyBytes = 0 },
+		"body_timeout":     func(c *Config) { c.BodyTimeout = 0 },
 		"max_record_bytes": func(c *Config) { c.MaxRecordBytes = -1 },
 		"max_records":      func(c *Config) { c.MaxRecords = 0 },
 	} {
