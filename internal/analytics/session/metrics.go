@@ -12,11 +12,11 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		evicted: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_analytics_sessions_evicted_total",
+			Name: "weir_analytics_evicted_sessions_total",
 			Help: "Sessions forgotten because more than max_sessions were active.",
 		}),
 		sessions: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_analytics_sessions_active",
+			Name: "weir_analytics_active_sessions",
 			Help: "Sessions with a record within the viewer timeout.",
 		}),
 		duplicates: prometheus.NewCounter(prometheus.CounterOpts{

@@ -15,10 +15,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "weir_console_feed_clients", Help: "Clients connected to the feed.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_console_feed_refused_total", Help: "Clients refused because max_clients were connected.",
+			Name: "weir_console_feed_refused_clients_total", Help: "Clients refused because max_clients were connected.",
 		}),
 		skipped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_console_feed_skipped_total", Help: "Snapshots that a slow client has missed.",
+			Name: "weir_console_feed_skipped_snapshots_total", Help: "Snapshots that a slow client has missed.",
 		}),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_console_feed_messages_total", Help: "Messages sent to clients.",

@@ -22,13 +22,13 @@ func newMetrics(r prometheus.Registerer, file string) (*metrics, error) {
 			Name: "weir_telemetry_store_rows_total", Help: "Rows that were written.",
 		}, []string{"table"}),
 		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_telemetry_store_duplicates_total", Help: "Records that were appended again and left out.",
+			Name: "weir_telemetry_store_duplicate_records_total", Help: "Records that were appended again and left out.",
 		}),
 		expired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_telemetry_store_expired_rows_total", Help: "Rows that were deleted because of their age.",
 		}),
 		reopened: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_telemetry_store_reopened_total", Help: "Times that the database was opened again after an error.",
+			Name: "weir_telemetry_store_reopenings_total", Help: "Times that the database was opened again after an error.",
 		}),
 		queries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "weir_telemetry_store_query_seconds", Help: "Time from a query to its first row.",
