@@ -77,9 +77,6 @@ func (e *AmbiguousError) Error() string {
 // Unwrap returns the sentinel.
 func (e *AmbiguousError) Unwrap() error { return analytics.ErrAmbiguous }
 
-// Candidates returns the sessions that fit.
-func (e *AmbiguousError) Candidates() []string { return e.IDs }
-
 // Sessions returns the sessions that the filter chooses, newest first. A session lies in the
 // filter's range if any of its time does.
 func (a *Archive) Sessions(ctx context.Context, filter analytics.SessionFilter) ([]analytics.Session, error) {
@@ -277,7 +274,10 @@ func (a *Archive) Session(ctx context.Context, idOrUniquePrefix string) (analyti
 	}
 	details.Reports = make([]analytics.Event, 0, len(reports))
 	for i := range reports {
-		details.Reports = append(details.Reports, event(&reports[i], times[i]))
+		v := &reports[i].CMCD
+		details.Reports = append(details.Reports, analytics.Event{
+			Time: times[i].UTC(), Event: v.Text(cmcd.KeyE), State: v.Text(cmcd.KeySTA), CMCD: v.Map(),
+		})
 	}
 	return details, nil
 }
@@ -303,10 +303,4 @@ func exchange(r *telemetry.Request) analytics.Exchange {
 		e.BufferLength = &length
 	}
 	return e
-}
-
-func event(r *telemetry.Report, at time.Time) analytics.Event {
-	return analytics.Event{
-		Time: at.UTC(), Event: r.CMCD.Text(cmcd.KeyE), State: r.CMCD.Text(cmcd.KeySTA), CMCD: r.CMCD.Map(),
-	}
 }

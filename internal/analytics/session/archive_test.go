@@ -177,7 +177,7 @@ func TestSessionByPrefix(t *testing.T) {
 	}
 	_, err = a.Session(t.Context(), "id%_1")
 	var ambiguous *AmbiguousError
-	if !errors.Is(err, analytics.ErrAmbiguous) || !errors.As(err, &ambiguous) || len(ambiguous.Candidates()) != 10 || ambiguous.More {
+	if !errors.Is(err, analytics.ErrAmbiguous) || !errors.As(err, &ambiguous) || len(ambiguous.IDs) != 10 || ambiguous.More {
 		t.Errorf("a beginning that ten share: %v", err)
 	}
 	if _, err = a.Session(t.Context(), "id"); !strings.Contains(err.Error(), "id%_24") || !strings.Contains(err.Error(), "and more") {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -51,6 +52,7 @@ type join struct {
 	reports  []telemetry.Report  // by time on the server's clock, each once
 	times    []time.Time         // when each report's event happened, on the server's clock
 	tracks   map[string]*track   // by CMCD object type: "v", "av", "a"
+	start    time.Time           // of the first record, and of the last
 	end      time.Time
 }
 
@@ -58,13 +60,20 @@ func newJoin(requests []telemetry.Request, reports []telemetry.Report) *join {
 	j := &join{requests: orderedRequests(requests)}
 	j.reports, j.times = orderedReports(reports)
 	j.tracks = tracksOf(j.requests)
-	for _, r := range j.requests {
-		j.end = later(j.end, r.Time)
+	for i := range j.requests {
+		j.span(j.requests[i].Time)
 	}
-	for _, r := range j.reports {
-		j.end = later(j.end, r.Time)
+	for i := range j.reports {
+		j.span(j.reports[i].Time)
 	}
 	return j
+}
+
+func (j *join) span(t time.Time) {
+	if j.start.IsZero() || t.Before(j.start) {
+		j.start = t
+	}
+	j.end = later(j.end, t)
 }
 
 func (j *join) records() int { return len(j.requests) + len(j.reports) }
@@ -145,11 +154,13 @@ func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time) {
 
 // facts fills in what is told by the records as they are.
 func (j *join) facts(now time.Time) analytics.Session {
-	s := analytics.Session{Rebuffers: []analytics.Rebuffer{}, Requests: len(j.requests), Reports: len(j.reports)}
+	s := analytics.Session{
+		Rebuffers: []analytics.Rebuffer{}, Requests: len(j.requests), Reports: len(j.reports), Start: j.start, End: j.end,
+	}
 	if j.records() == 0 {
 		return s
 	}
-	hits, looked := 0, 0
+	var hits, looked float64
 	streams := map[string]int{}
 	for i := range j.requests {
 		r := &j.requests[i]
@@ -157,43 +168,34 @@ func (j *join) facts(now time.Time) analytics.Session {
 		if r.Status >= 400 {
 			s.Errors++
 		}
-		switch r.CacheStatus {
-		case "hit", "stale", "collapsed":
-			hits, looked = hits+1, looked+1
-		case "":
-		default:
-			looked++
-		}
+		hit, inCache := lookup(r)
+		hits, looked = hits+hit, looked+inCache
 		if r.Stream != "" {
 			if streams[r.Stream]++; streams[r.Stream] > streams[s.Stream] || s.Stream == "" {
 				s.Stream = r.Stream
 			}
 		}
-		tell(&s, r.Time, r.Edge, r.Client.IsValid(), r.Client.String(), r.UserAgent, &r.CMCD)
+		tell(&s, r.Edge, r.Client, r.UserAgent, &r.CMCD)
 	}
 	for i := range j.reports {
 		r := &j.reports[i]
-		tell(&s, r.Time, r.Edge, r.Client.IsValid(), r.Client.String(), r.UserAgent, &r.CMCD)
+		tell(&s, r.Edge, r.Client, r.UserAgent, &r.CMCD)
 	}
-	s.HitRatio = ratio(float64(hits), float64(looked))
+	s.HitRatio = ratio(hits, looked)
 	s.Active = now.Sub(s.End) < DefaultViewerTimeout
 	s.Player = j.player(s.UserAgent)
 	return s
 }
 
 // tell adds to s what one record says of the whole session.
-func tell(s *analytics.Session, at time.Time, edge string, hasClient bool, client, userAgent string, v *cmcd.Values) {
-	if s.Start.IsZero() || at.Before(s.Start) {
-		s.Start = at
-	}
-	s.End = later(s.End, at)
+func tell(s *analytics.Session, edge string, client netip.Addr, userAgent string, v *cmcd.Values) {
 	s.CMCDVersion = max(s.CMCDVersion, v.Version())
 	s.ID = cmp.Or(s.ID, v.Text(cmcd.KeySID))
 	s.ContentID = cmp.Or(v.Text(cmcd.KeyCID), s.ContentID)
 	s.Edge = cmp.Or(edge, s.Edge)
 	s.UserAgent = cmp.Or(s.UserAgent, userAgent)
-	if s.Client == "" && hasClient {
-		s.Client = client
+	if s.Client == "" && client.IsValid() {
+		s.Client = client.String()
 	}
 	if format := v.Text(cmcd.KeySF); format != "" {
 		s.Format = formatName(format)

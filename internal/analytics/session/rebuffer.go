@@ -7,6 +7,7 @@ import (
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/analytics"
+	"github.com/weir-stream/weir/internal/telemetry"
 )
 
 // The rules that find rebuffers, the strongest first.
@@ -67,22 +68,12 @@ func (j *join) firstFilled() time.Time {
 
 // reportsStates says that the player reports each change of its state.
 func (j *join) reportsStates() bool {
-	for i := range j.reports {
-		if stateChange(&j.reports[i]) == "p" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.reports, func(r telemetry.Report) bool { return stateChange(&r) == "p" })
 }
 
 // flags says that the player ever said it was starved.
 func (j *join) flags() bool {
-	for i := range j.requests {
-		if j.requests[i].CMCD.Bool(cmcd.KeyBS) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.requests, func(r telemetry.Request) bool { return r.CMCD.Bool(cmcd.KeyBS) })
 }
 
 // stallsByState follows the player's states. Rebuffering before the first play is the start, and

@@ -40,31 +40,17 @@ func (j *join) startDelay(player, format string) (time.Time, bool) {
 	if is(player, dashJS) || !is(player, shaka) && format == "dash" {
 		return time.Time{}, false
 	}
-	first := j.first()
 	for i := range j.requests {
 		if ms, ok := j.requests[i].CMCD.Number(cmcd.KeyMSD); ok && ms > 0 && ms < maxStartDelay {
-			return first.Add(time.Duration(ms * float64(time.Millisecond))), true
+			return j.start.Add(time.Duration(ms * float64(time.Millisecond))), true
 		}
 	}
 	for i := range j.reports {
 		if ms, ok := j.reports[i].CMCD.Number(cmcd.KeyMSD); ok && ms > 0 && ms < maxStartDelay {
-			return first.Add(time.Duration(ms * float64(time.Millisecond))), true
+			return j.start.Add(time.Duration(ms * float64(time.Millisecond))), true
 		}
 	}
 	return time.Time{}, false
-}
-
-func (j *join) first() time.Time {
-	var first time.Time
-	if len(j.requests) > 0 {
-		first = j.requests[0].Time
-	}
-	for i := range j.reports {
-		if t := j.reports[i].Time; first.IsZero() || t.Before(first) {
-			first = t
-		}
-	}
-	return first
 }
 
 // looks is how many buffer lengths the estimate of the start is taken from.

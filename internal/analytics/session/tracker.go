@@ -208,7 +208,7 @@ func (t *Tracker) rates(out *analytics.Live, now int64) {
 	}
 	out.RequestsPerSecond = float64(sum.requests) / out.Window
 	out.Egress = float64(sum.bytes) * 8 / out.Window
-	out.HitRatio = ratio(float64(sum.hits), float64(sum.looked))
+	out.HitRatio = ratio(sum.hits, sum.looked)
 	out.ErrorRatio = ratio(float64(sum.errors), float64(sum.answered))
 	out.AverageBitrate = ratio(sum.bits, sum.media)
 	out.Rebuffering = len(sum.starved)

@@ -20,8 +20,8 @@ type second struct {
 	starved  map[string]struct{} // sessions
 	requests int64
 	bytes    int64
-	hits     int64
-	looked   int64 // requests that have a cache status
+	hits     float64
+	looked   float64 // requests that have a cache status
 	errors   int64
 	answered int64   // requests that have a status: the others' viewers went away before
 	bits     float64 // Σ bitrate × duration of video
@@ -47,6 +47,17 @@ func (s *second) first(id uuid.UUID) bool {
 	return true
 }
 
+// lookup counts a request that a cache looked for: as a hit if it did not ask the origin.
+func lookup(r *telemetry.Request) (hit, looked float64) {
+	switch r.CacheStatus {
+	case "hit", "stale", "collapsed":
+		return 1, 1
+	case "":
+		return 0, 0
+	}
+	return 0, 1
+}
+
 func (s *second) count(r *telemetry.Request) {
 	s.requests++
 	s.bytes += r.Bytes
@@ -56,13 +67,8 @@ func (s *second) count(r *telemetry.Request) {
 	if r.Status >= 400 {
 		s.errors++
 	}
-	switch r.CacheStatus {
-	case "hit", "stale", "collapsed":
-		s.hits, s.looked = s.hits+1, s.looked+1
-	case "":
-	default:
-		s.looked++
-	}
+	hit, inCache := lookup(r)
+	s.hits, s.looked = s.hits+hit, s.looked+inCache
 	if r.TTFB > 0 {
 		s.ttfb.add(r.TTFB.Seconds())
 	}
