@@ -9,6 +9,7 @@ import (
 	"github.com/weir-stream/weir/internal/console/feed"
 	"github.com/weir-stream/weir/internal/console/mcp"
 	"github.com/weir-stream/weir/internal/console/rest"
+	"github.com/weir-stream/weir/internal/httpserver"
 	"github.com/weir-stream/weir/internal/lifecycle"
 )
 
@@ -64,5 +65,5 @@ func (r *consoleRole) handler(n *node) http.Handler {
 		_ = json.NewEncoder(w).Encode(map[string]any{"ready": n.group.Ready(), "parts": n.group.Status()})
 	})
 	mux.Handle("/", n.edge.pages.Dashboard())
-	return mux
+	return httpserver.RefuseForeignHosts(mux)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weir-stream/weir/internal/analytics/query"
 	"github.com/weir-stream/weir/internal/analytics/session"
+	"github.com/weir-stream/weir/internal/analytics/tracker"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge"
 	"github.com/weir-stream/weir/internal/console/feed"
@@ -71,6 +72,7 @@ type TelemetryConfig struct {
 
 // AnalyticsConfig holds the settings of what is made of records.
 type AnalyticsConfig struct {
+	Tracker tracker.Config `yaml:"tracker"`
 	Session session.Config `yaml:"session"`
 	Query   query.Config   `yaml:"query"`
 }
@@ -96,7 +98,7 @@ func Default() Config {
 		},
 		CDN:       CDNConfig{Edge: edge.DefaultConfig(), Cache: cache.DefaultConfig()},
 		Telemetry: TelemetryConfig{Collector: collector.DefaultConfig(), Bus: bus.DefaultConfig(), Store: duckdb.DefaultConfig()},
-		Analytics: AnalyticsConfig{Session: session.DefaultConfig(), Query: query.DefaultConfig()},
+		Analytics: AnalyticsConfig{Tracker: tracker.DefaultConfig(), Session: session.DefaultConfig(), Query: query.DefaultConfig()},
 		Console:   ConsoleConfig{Feed: feed.DefaultConfig()},
 	}
 }

@@ -7,6 +7,17 @@ import (
 	"strings"
 )
 
+// RefuseForeignHosts answers 403 where [ForeignHost] says so, and leaves the rest to next.
+func RefuseForeignHosts(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ForeignHost(r) {
+			http.Error(w, "this listener is for its own machine and answers only to localhost or an IP address", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // ForeignHost reports whether a request came to a loopback address under a name that is not this
 // machine's own. A page of any site can let its name lead to 127.0.0.1 (DNS rebinding) and is then of
 // the same origin as whatever listens there, so what protects nothing but its address must refuse

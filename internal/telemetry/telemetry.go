@@ -64,6 +64,25 @@ type Request struct {
 	HasCMCD bool
 }
 
+// Delivered reports whether the whole object went to the viewer, to be rendered. A 304 counts: the
+// viewer had it already.
+func (r *Request) Delivered() bool {
+	ok := r.Status >= 200 && r.Status < 300 || r.Status == 304
+	return ok && !r.Aborted && !r.CMCD.Bool(cmcd.KeyNR)
+}
+
+// Looked reports whether the cache was asked for the object, and whether it had it without asking
+// the origin.
+func (r *Request) Looked() (looked, hit bool) {
+	switch r.CacheStatus {
+	case "hit", "stale", "collapsed":
+		return true, true
+	case "":
+		return false, false
+	}
+	return true, false
+}
+
 // Report is one CMCD event record that a player posted to the collector.
 type Report struct {
 	// ID identifies the record for ever (UUIDv7).
@@ -77,6 +96,16 @@ type Report struct {
 	// Path is the path that the report was posted to.
 	Path string
 	CMCD cmcd.Values
+}
+
+// StateChange returns the player's state if the report is of a change of state (event ps), else "".
+// The state in other reports is that of the moment they were sent, which is not the moment they
+// speak of.
+func (r *Report) StateChange() string {
+	if r.CMCD.Text(cmcd.KeyE) != "ps" {
+		return ""
+	}
+	return r.CMCD.Text(cmcd.KeySTA)
 }
 
 // Batch is a number of records in the order of their arrival.

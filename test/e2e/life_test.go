@@ -137,10 +137,11 @@ func TestNothingGrows(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two minutes")
 	}
-	// What is held is bounded by configuration: the edge's cache and the packager's window. The
-	// bounds are set low here, so that they are reached before the first look.
+	// What is held is bounded by configuration: the edge's cache, the packager's window, the store's
+	// buffers. The bounds are set low here, so that they are reached before the first look.
 	p := serve(t, "--test-channel", "--set", "live.packager.window=12s",
-		"--set", "cdn.cache.capacity_bytes=6000000", "--set", "cdn.cache.max_object_bytes=1000000")
+		"--set", "cdn.cache.capacity_bytes=6000000", "--set", "cdn.cache.max_object_bytes=1000000",
+		"--set", "telemetry.store.memory_limit=32MB")
 	p.playable(t, "test", "index.m3u8")
 	ctx, cancel := context.WithCancel(t.Context())
 	var viewers sync.WaitGroup
@@ -159,9 +160,9 @@ func TestNothingGrows(t *testing.T) {
 		}
 		return least
 	}
-	pause(t, 45*time.Second)
+	pause(t, 55*time.Second)
 	before := measure()
-	pause(t, 65*time.Second)
+	pause(t, 55*time.Second)
 	after := measure()
 	cancel()
 	viewers.Wait()

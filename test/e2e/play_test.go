@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -32,7 +33,7 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 		{"shaka", "2"},
 	} {
 		t.Run(test.player+" with CMCD "+test.version, func(t *testing.T) {
-			ctx, errs := tab(t, chromium, fmt.Sprintf("http://%s/watch/test?player=%s&cmcd=%s", p.public, test.player, test.version))
+			ctx, errs := tab(t, chromium, fmt.Sprintf("http://%s/watch/test?player=%s&cmcd=%s&events=1", p.public, test.player, test.version))
 			begun := playing(t, ctx, 15*time.Second)
 			start := time.Now()
 			waitFor(t, playTime+10*time.Second, "twenty seconds of play", func() error {
@@ -70,6 +71,18 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 			}
 			truth := tally(t, w)
 			compareWithAPI(t, p, w.SID, truth)
+			if test.version == "2" {
+				waitFor(t, 10*time.Second, "the player's reports are stored", func() error {
+					var d sessionDetails
+					if err := p.get("/api/v1/sessions/"+w.SID, &d); err != nil {
+						return err
+					}
+					if d.Session.Reports == 0 {
+						return errors.New("there is none")
+					}
+					return nil
+				})
+			}
 			compareWithMCP(t, p, w.SID, truth)
 		})
 	}
@@ -156,6 +169,7 @@ type sessionDetails struct {
 		ID             string  `json:"id"`
 		Stream         string  `json:"stream"`
 		Requests       int     `json:"requests"`
+		Reports        int     `json:"reports"`
 		Bytes          int64   `json:"bytes"`
 		Errors         int     `json:"errors"`
 		AverageBitrate float64 `json:"average_bitrate"`

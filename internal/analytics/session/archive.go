@@ -32,14 +32,18 @@ const (
 type ArchiveSettings struct {
 	Config Config
 	Store  Store
-	Now    func() time.Time
+	// ViewerTimeout is how long after its last record a session is active; zero means
+	// [DefaultViewerTimeout].
+	ViewerTimeout time.Duration
+	Now           func() time.Time
 }
 
 // Archive finds the sessions that a store holds.
 type Archive struct {
-	config Config
-	store  Store
-	now    func() time.Time
+	config        Config
+	store         Store
+	viewerTimeout time.Duration
+	now           func() time.Time
 }
 
 // NewArchive returns the archive over a store.
@@ -53,7 +57,10 @@ func NewArchive(set ArchiveSettings) (*Archive, error) {
 	if set.Now == nil {
 		set.Now = time.Now
 	}
-	return &Archive{config: set.Config, store: set.Store, now: set.Now}, nil
+	if set.ViewerTimeout == 0 {
+		set.ViewerTimeout = DefaultViewerTimeout
+	}
+	return &Archive{config: set.Config, store: set.Store, viewerTimeout: set.ViewerTimeout, now: set.Now}, nil
 }
 
 // AmbiguousError says that the beginning of a session ID fits several sessions. It wraps
@@ -126,7 +133,7 @@ func (a *Archive) complete(s analytics.Session, e extent) analytics.Session {
 		s.Requests, s.Reports = e.requests, e.reports
 		s.End = later(s.End, e.end)
 	}
-	s.Active = a.now().Sub(s.End) < a.config.ViewerTimeout
+	s.Active = a.now().Sub(s.End) < a.viewerTimeout
 	return s
 }
 

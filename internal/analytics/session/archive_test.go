@@ -210,8 +210,9 @@ func TestLongSessionIsCut(t *testing.T) {
 	r.request(1, 1.1, "v1.m4s", `br=1000,d=1000,ot=v,sid="short"`)
 	r.report(5, `e=t,sid="short",ts=1,v=2`)
 	a := archive(t, telemetry.Batch{Requests: r.requests, Reports: r.reports}, func(c *Config) {
-		c.MaxRecords, c.ViewerTimeout = 100, 5*time.Second
+		c.MaxRecords = 100
 	})
+	a.viewerTimeout = 5 * time.Second
 	details, err := a.Session(t.Context(), "long")
 	if err != nil || len(details.Exchanges) != 100 || !details.Truncated {
 		t.Errorf("%d exchanges, truncated %v, %v; want 100 of 120", len(details.Exchanges), details.Truncated, err)

@@ -5,37 +5,22 @@ import (
 	"time"
 )
 
-// DefaultViewerTimeout is how long after its last record a session still counts as a viewer.
+// DefaultViewerTimeout is how long after its last record a session still counts as active where
+// nothing else is said.
 const DefaultViewerTimeout = 30 * time.Second
 
-// Config is how sessions are tracked and read.
+// Config is how sessions are read.
 type Config struct {
-	// Window is the length of time that live rates are taken over.
-	Window time.Duration `yaml:"window"`
-	// ViewerTimeout is how long after its last record a session still counts as a viewer.
-	ViewerTimeout time.Duration `yaml:"viewer_timeout"`
-	// MaxSessions is the number of sessions that are tracked at once; beyond it the one that has
-	// been silent longest is forgotten, and counted.
-	MaxSessions int `yaml:"max_sessions"`
 	// MaxRecords is the number of requests, and of reports, that are read of one stored session.
 	MaxRecords int `yaml:"max_records"`
 }
 
 // DefaultConfig returns the configuration of a server that has none.
-func DefaultConfig() Config {
-	return Config{Window: 10 * time.Second, ViewerTimeout: DefaultViewerTimeout, MaxSessions: 20_000, MaxRecords: 5_000}
-}
+func DefaultConfig() Config { return Config{MaxRecords: 5_000} }
 
 // Validate says what is wrong with the configuration.
 func (c Config) Validate() error {
-	switch {
-	case c.Window < time.Second || c.Window > 10*time.Minute || c.Window%time.Second != 0:
-		return fmt.Errorf("window: %v: expected whole seconds from 1s to 10m", c.Window)
-	case c.ViewerTimeout < time.Second || c.ViewerTimeout > time.Hour:
-		return fmt.Errorf("viewer_timeout: %v: expected 1s to 1h", c.ViewerTimeout)
-	case c.MaxSessions < 1 || c.MaxSessions > 1_000_000:
-		return fmt.Errorf("max_sessions: %d: expected 1 to 1000000", c.MaxSessions)
-	case c.MaxRecords < 100 || c.MaxRecords > 100_000:
+	if c.MaxRecords < 100 || c.MaxRecords > 100_000 {
 		return fmt.Errorf("max_records: %d: expected 100 to 100000", c.MaxRecords)
 	}
 	return nil

@@ -168,8 +168,12 @@ func (j *join) facts(now time.Time) analytics.Session {
 		if r.Status >= 400 {
 			s.Errors++
 		}
-		hit, inCache := lookup(r)
-		hits, looked = hits+hit, looked+inCache
+		if asked, hit := r.Looked(); asked {
+			looked++
+			if hit {
+				hits++
+			}
+		}
 		if r.Stream != "" {
 			if streams[r.Stream]++; streams[r.Stream] > streams[s.Stream] || s.Stream == "" {
 				s.Stream = r.Stream
@@ -181,7 +185,10 @@ func (j *join) facts(now time.Time) analytics.Session {
 		r := &j.reports[i]
 		tell(&s, r.Edge, r.Client, r.UserAgent, &r.CMCD)
 	}
-	s.HitRatio = ratio(hits, looked)
+	if looked > 0 {
+		ratio := hits / looked
+		s.HitRatio = &ratio
+	}
 	s.Active = now.Sub(s.End) < DefaultViewerTimeout
 	s.Player = j.player(s.UserAgent)
 	return s
@@ -221,13 +228,4 @@ func formatName(sf string) string {
 	default:
 		return sf
 	}
-}
-
-// stateChange is the state that a report of a change of state (event ps) tells. The state in other
-// reports is that of the moment they were sent, which is not the moment they speak of.
-func stateChange(r *telemetry.Report) string {
-	if r.CMCD.Text(cmcd.KeyE) != "ps" {
-		return ""
-	}
-	return r.CMCD.Text(cmcd.KeySTA)
 }

@@ -426,6 +426,29 @@ func TestLengthToldTwiceIsOneRebuffer(t *testing.T) {
 	}
 }
 
+// A live stream begins with short segments, which are numbered like the long ones after them.
+func TestSegmentsOfUnequalLengthAreNoJumps(t *testing.T) {
+	r := &records{t: t}
+	add := func(n int, at, d, bl float64) {
+		r.request(at, at+0.005, fmt.Sprintf("video-1-%d.m4s", n), fmt.Sprintf(`bl=%.0f,br=900,d=%.0f,ot=v,sf=h,sid="s"`, bl*1000, d*1000))
+	}
+	add(1, 0.1, 1, 0)
+	add(2, 0.2, 1, 1)
+	add(3, 0.3, 1, 2)
+	add(4, 1.3, 2, 2)
+	add(5, 3.3, 2, 2)
+	add(6, 5.3, 2, 2)
+	add(7, 7.3, 2, 2)
+	// The picture began at 0.3 s: at 1.3 s, 3 s had been delivered and 2 s were in the buffer.
+	s := r.join()
+	if s.StartupTime == nil || math.Abs(*s.StartupTime-0.2) > 1e-6 {
+		t.Errorf("startup = %v s, want 0.2 s after the first request", deref(s.StartupTime))
+	}
+	if math.Abs(s.PlayedTime-7) > 1e-6 {
+		t.Errorf("played time = %v s, want 7 s", s.PlayedTime)
+	}
+}
+
 func TestSeekIsNoRebuffer(t *testing.T) {
 	for name, far := range map[string]string{"by number": "v%d.m4s", "by range": "v.mp4"} {
 		t.Run(name, func(t *testing.T) {

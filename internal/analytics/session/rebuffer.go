@@ -68,7 +68,7 @@ func (j *join) firstFilled() time.Time {
 
 // reportsStates says that the player reports each change of its state.
 func (j *join) reportsStates() bool {
-	return slices.ContainsFunc(j.reports, func(r telemetry.Report) bool { return stateChange(&r) == "p" })
+	return slices.ContainsFunc(j.reports, func(r telemetry.Report) bool { return r.StateChange() == "p" })
 }
 
 // flags says that the player ever said it was starved.
@@ -90,7 +90,7 @@ func (j *join) stallsByState() []stall {
 	}
 	for i := range j.reports {
 		at := j.times[i]
-		switch stateChange(&j.reports[i]) {
+		switch j.reports[i].StateChange() {
 		case "p":
 			end(at)
 			started, seeking = true, false
@@ -219,12 +219,17 @@ func (j *join) stallsByFlag(playStart time.Time, dries []dry) []stall {
 		if !r.CMCD.Bool(cmcd.KeyBS) || starting || !r.Time.After(playStart) {
 			continue
 		}
-		if d, ok := dryAt(dries, since, r.Time); ok {
+		d, ok := dryAt(dries, since, r.Time)
+		// While the first segments come in, the prediction is off by as much as CMCD rounds.
+		if ok && (d.length() >= rounding || d.zero.After(playStart.Add(j.segmentDuration()))) {
 			out = append(out, stall{d.zero, d.end, d.length(), byFlag})
 		}
 	}
 	return out
 }
+
+// rounding is what CMCD rounds buffer lengths to, in seconds.
+const rounding = 0.1
 
 // dryAt finds the first dry time that lies in part between from and to and is not of a seek.
 func dryAt(dries []dry, from, to time.Time) (dry, bool) {

@@ -21,7 +21,7 @@ const maxStartDelay = 10 * 60 * 1000
 // from its media start delay, else by going back from the buffer lengths.
 func (j *join) playStart(player, format string) playStart {
 	for i := range j.reports {
-		if stateChange(&j.reports[i]) == "p" {
+		if j.reports[i].StateChange() == "p" {
 			return playStart{at: j.times[i], known: true}
 		}
 	}

@@ -83,16 +83,9 @@ func objectOf(r *telemetry.Request, kind string) object {
 	}
 	o.state = r.CMCD.Text(cmcd.KeySTA)
 	o.starved = r.CMCD.Bool(cmcd.KeyBS)
-	o.delivered = delivered(r) && o.duration > 0
+	o.delivered = r.Delivered() && o.duration > 0
 	o.number, o.numbered = segmentNumber(r)
 	return o
-}
-
-// delivered says that the whole object went to the viewer to be rendered. 304 counts: the viewer
-// had it already.
-func delivered(r *telemetry.Request) bool {
-	ok := r.Status >= 200 && r.Status < 300 || r.Status == 304
-	return ok && !r.Aborted && !r.CMCD.Bool(cmcd.KeyNR)
 }
 
 // segmentNumber is the last number in the name of the object: a segment number or a time. Ranges
@@ -117,17 +110,25 @@ func segmentNumber(r *telemetry.Request) (float64, bool) {
 	return n, true
 }
 
-// findJumps marks the objects that do not follow the one before them. Numbers go up by one for
-// each segment and times by its duration; either way the step per second of media is steady, and
-// the same number again (another rendition, a second try) is no jump.
+// findJumps marks the objects that do not follow the one before them. Segments are named by a
+// number that goes up by one, however long they are, or by a time that goes up by their duration.
+// The same number again (another rendition, a second try) is no jump.
 func (t *track) findJumps() {
 	var steps []float64
+	ones := 0
 	t.eachStep(func(_ *object, step, duration float64) {
 		if step > 0 {
 			steps = append(steps, step/duration)
 		}
+		if step == 1 {
+			ones++
+		}
 	})
 	if len(steps) == 0 {
+		return
+	}
+	if 2*ones > len(steps) {
+		t.eachStep(func(o *object, step, _ float64) { o.jump = step != 0 && step != 1 })
 		return
 	}
 	slices.Sort(steps)
@@ -277,7 +278,7 @@ func (j *join) timePlaying() float64 {
 	total := 0.0
 	var since time.Time
 	for i := range j.reports {
-		state := stateChange(&j.reports[i])
+		state := j.reports[i].StateChange()
 		if state == "" {
 			continue
 		}

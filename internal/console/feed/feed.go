@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir/internal/analytics"
-	"github.com/weir-stream/weir/internal/httpserver"
 )
 
 // Snapshot tells what is going on now.
@@ -148,10 +147,6 @@ func (f *Feed) publish() error {
 
 // ServeHTTP makes the request a WebSocket and serves it until either side ends it.
 func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if httpserver.ForeignHost(r) { // its Origin would be this host, and be let in
-		http.Error(w, "this listener is for its own machine and answers only to localhost or an IP address", http.StatusForbidden)
-		return
-	}
 	c, status, reason := f.admit()
 	if c == nil {
 		w.Header().Set("Retry-After", "10")

@@ -276,18 +276,3 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
-
-// A page that has let its own name lead to this machine has the host for its origin.
-func TestForeignHostIsRefused(t *testing.T) {
-	_, url, _ := start(t, nil)
-	conn, resp, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{
-		Host: "pages.example", HTTPHeader: http.Header{"Origin": {"http://pages.example"}},
-	})
-	if err == nil {
-		_ = conn.CloseNow()
-		t.Fatal("it was let in")
-	}
-	if resp == nil || resp.StatusCode != http.StatusForbidden {
-		t.Errorf("answer = %v, want 403", resp)
-	}
-}

@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/weir-stream/weir/internal/analytics"
-	"github.com/weir-stream/weir/internal/httpserver"
 	"github.com/weir-stream/weir/internal/live"
 	"github.com/weir-stream/weir/internal/problem"
 )
@@ -79,10 +78,6 @@ func New(set Settings) (*Handler, error) {
 // ServeHTTP answers one request. What the API answers is of this moment, so nobody may keep it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if httpserver.ForeignHost(r) {
-		problem.Write(w, r, http.StatusForbidden, "this listener is for its own machine and answers only to localhost or an IP address")
-		return
-	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		problem.Write(w, r, http.StatusMethodNotAllowed, "this API only reads: "+r.Method+" is not among its methods")

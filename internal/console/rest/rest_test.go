@@ -232,24 +232,3 @@ func TestAddressesHaveTheHostOfTheRequest(t *testing.T) {
 		}
 	}
 }
-
-// A page that has let its own name lead to this machine learns nothing.
-func TestForeignHostIsRefused(t *testing.T) {
-	server := httptest.NewServer(newHandler(t, &engines{}))
-	defer server.Close()
-	for host, want := range map[string]int{"": 200, "localhost:8090": 200, "pages.example:8090": 403} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/api/v1/sessions", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Host = host
-		resp, err := server.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("host %q: %d, want %d", host, resp.StatusCode, want)
-		}
-	}
-}

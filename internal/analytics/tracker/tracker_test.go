@@ -1,4 +1,4 @@
-package session
+package tracker
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -22,11 +23,20 @@ func tracker(t *testing.T, change func(*Config)) *Tracker {
 	if change != nil {
 		change(&config)
 	}
-	tr, err := NewTracker(TrackerSettings{Config: config, Registerer: prometheus.NewRegistry(), Dropped: func() int64 { return 7 }})
+	tr, err := New(Settings{Config: config, Registerer: prometheus.NewRegistry(), Dropped: func() int64 { return 7 }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tr
+}
+
+func parse(t *testing.T, record string) cmcd.Values {
+	t.Helper()
+	v, err := cmcd.Parse(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // now is a request that is answered now.
@@ -37,8 +47,7 @@ func now(t *testing.T, session string, change func(*telemetry.Request)) telemetr
 		Bytes: 1000, CacheStatus: "hit", TTFB: 10 * time.Millisecond,
 	}
 	if session != "" {
-		r.CMCD = (&records{t: t}).parse(fmt.Sprintf(`br=1000,d=2000,ot=v,sid="%s"`, session))
-		r.HasCMCD = true
+		r.CMCD, r.HasCMCD = parse(t, fmt.Sprintf(`br=1000,d=2000,ot=v,sid="%s"`, session)), true
 	}
 	if change != nil {
 		change(&r)
@@ -109,7 +118,7 @@ func TestViewersAreSessionsHeardOfLately(t *testing.T) {
 			t.Errorf("viewers = %d, %v", live.Viewers, live.ByStream)
 		}
 		// A report alone keeps a session.
-		report := telemetry.Report{ID: uuid.Must(uuid.NewV7()), Time: time.Now(), CMCD: (&records{t: t}).parse(`e=t,sid="a",ts=1,v=2`)}
+		report := telemetry.Report{ID: uuid.Must(uuid.NewV7()), Time: time.Now(), CMCD: parse(t, `e=t,sid="a",ts=1,v=2`)}
 		time.Sleep(15 * time.Second)
 		report.Time = time.Now()
 		if err := tr.Append(context.Background(), telemetry.Batch{Reports: []telemetry.Report{report}}); err != nil {
@@ -183,7 +192,7 @@ func TestStarvedSessionsAreCountedOnce(t *testing.T) {
 		tr := tracker(t, nil)
 		starved := func(id string) telemetry.Request {
 			return now(t, id, func(r *telemetry.Request) {
-				r.CMCD = (&records{t: t}).parse(fmt.Sprintf(`bs,ot=v,sid="%s"`, id))
+				r.CMCD = parse(t, fmt.Sprintf(`bs,ot=v,sid="%s"`, id))
 			})
 		}
 		give(t, tr, starved("a"), starved("a"), starved("b"), now(t, "c", nil))
@@ -218,7 +227,6 @@ func TestConfigIsChecked(t *testing.T) {
 		"window":         func(c *Config) { c.Window = 1500 * time.Millisecond },
 		"viewer_timeout": func(c *Config) { c.ViewerTimeout = 0 },
 		"max_sessions":   func(c *Config) { c.MaxSessions = 0 },
-		"max_records":    func(c *Config) { c.MaxRecords = 1 },
 	} {
 		c := DefaultConfig()
 		change(&c)

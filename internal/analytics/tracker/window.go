@@ -1,4 +1,4 @@
-package session
+package tracker
 
 import (
 	"math"
@@ -47,17 +47,6 @@ func (s *second) first(id uuid.UUID) bool {
 	return true
 }
 
-// lookup counts a request that a cache looked for: as a hit if it did not ask the origin.
-func lookup(r *telemetry.Request) (hit, looked float64) {
-	switch r.CacheStatus {
-	case "hit", "stale", "collapsed":
-		return 1, 1
-	case "":
-		return 0, 0
-	}
-	return 0, 1
-}
-
 func (s *second) count(r *telemetry.Request) {
 	s.requests++
 	s.bytes += r.Bytes
@@ -67,13 +56,17 @@ func (s *second) count(r *telemetry.Request) {
 	if r.Status >= 400 {
 		s.errors++
 	}
-	hit, inCache := lookup(r)
-	s.hits, s.looked = s.hits+hit, s.looked+inCache
+	if asked, hit := r.Looked(); asked {
+		s.looked++
+		if hit {
+			s.hits++
+		}
+	}
 	if r.TTFB > 0 {
 		s.ttfb.add(r.TTFB.Seconds())
 	}
 	kind := r.CMCD.Text(cmcd.KeyOT)
-	if (kind == "v" || kind == "av") && delivered(r) {
+	if (kind == "v" || kind == "av") && r.Delivered() {
 		d, _ := r.CMCD.Number(cmcd.KeyD)
 		br, _ := r.CMCD.NumberFor(cmcd.KeyBR, kind)
 		if d > 0 && br > 0 {

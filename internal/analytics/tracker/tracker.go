@@ -1,4 +1,4 @@
-package session
+package tracker
 
 import (
 	"container/list"
@@ -19,8 +19,8 @@ import (
 // maxName bounds the names that a viewer can make the tracker remember.
 const maxName = 128
 
-// TrackerSettings are what a [Tracker] is made of.
-type TrackerSettings struct {
+// Settings are what a [Tracker] is made of.
+type Settings struct {
 	Config Config
 	// Dropped tells how many records the bus has dropped since start; nil is none.
 	Dropped    func() int64
@@ -47,10 +47,10 @@ type viewer struct {
 	last       time.Time
 }
 
-// NewTracker returns a tracker that has seen nothing yet.
-func NewTracker(set TrackerSettings) (*Tracker, error) {
+// New returns a tracker that has seen nothing yet.
+func New(set Settings) (*Tracker, error) {
 	if err := set.Config.Validate(); err != nil {
-		return nil, fmt.Errorf("analytics: %w", err)
+		return nil, fmt.Errorf("tracker: %w", err)
 	}
 	if set.Now == nil {
 		set.Now = time.Now
@@ -95,7 +95,7 @@ func (t *Tracker) Append(_ context.Context, batch telemetry.Batch) error {
 		r := &batch.Reports[i]
 		s, ok := t.second(r.Time, now, r.ID)
 		if ok {
-			t.hear(&r.CMCD, "", r.Time, now, s, r.CMCD.Bool(cmcd.KeyBS) || stateChange(r) == "r")
+			t.hear(&r.CMCD, "", r.Time, now, s, r.CMCD.Bool(cmcd.KeyBS) || r.StateChange() == "r")
 		}
 	}
 	t.metrics.sessions.Set(float64(len(t.sessions)))

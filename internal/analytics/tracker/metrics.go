@@ -1,4 +1,4 @@
-package session
+package tracker
 
 import "github.com/prometheus/client_golang/prometheus"
 
