@@ -22,7 +22,7 @@ type consoleRole struct {
 
 func newConsole(n *node) (*consoleRole, error) {
 	api, err := rest.New(rest.Settings{
-		Sessions: n.analytics.archive, Querier: n.analytics.query, Streams: n.origin.hub, Snapshot: n.analytics.tracker,
+		Sessions: n.analytics.archive, Querier: n.analytics.query, Streams: n.origin, Snapshot: n.analytics.tracker,
 		Addresses: func(host string) rest.Addresses { return n.addresses().from(host) },
 		Version:   version, Log: n.log.With("part", "rest"),
 	})

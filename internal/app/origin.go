@@ -2,9 +2,12 @@ package app
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/weir-stream/weir/internal/cdn/origin"
 	"github.com/weir-stream/weir/internal/lifecycle"
+	"github.com/weir-stream/weir/internal/live"
 	"github.com/weir-stream/weir/internal/live/hub"
 	"github.com/weir-stream/weir/internal/live/ingest/rtmp"
 	"github.com/weir-stream/weir/internal/live/packager"
@@ -43,6 +46,23 @@ func newOrigin(n *node) (*originRole, error) {
 	}
 	n.ended = append(n.ended, publishers.Close)
 	return &originRole{hub: streams, packager: pack, rtmp: publishers, origin: objects}, nil
+}
+
+// Streams returns the streams that are published, and those whose publisher has gone but that can
+// still be played. They are sorted by name.
+func (r *originRole) Streams() []live.StreamInfo {
+	streams := r.hub.Streams()
+	published := make(map[live.StreamName]bool, len(streams))
+	for _, s := range streams {
+		published[s.Name] = true
+	}
+	for _, s := range r.packager.Streams() {
+		if !published[s.Name] {
+			streams = append(streams, s)
+		}
+	}
+	slices.SortFunc(streams, func(a, b live.StreamInfo) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return streams
 }
 
 func (r *originRole) add(g *lifecycle.Group) {

@@ -21,7 +21,7 @@ func TestPublishToPlayable(t *testing.T) {
 	needMeasure(t)
 	for _, gop := range []int{30, 60} {
 		for _, sound := range []bool{true, false} {
-			servers := []server{weir(t), nginx(t, false)}
+			servers := []server{weir(t), nginx(t, 1, false)}
 			results := make(map[string][]float64)
 			for round := range rounds {
 				for _, s := range servers {
@@ -78,20 +78,28 @@ function frame() {
 v.requestVideoFrameCallback(frame);
 </script>`
 
-// How old a picture is when hls.js shows it: the same publisher to both, both players at once.
+// How old a picture is when hls.js shows it, with segments of one second and of two: one publisher
+// to both servers, one player after the other.
 func TestLiveLatency(t *testing.T) {
 	needMeasure(t)
-	servers := []server{weir(t), nginx(t, false)}
+	for _, segment := range []int{1, 2} {
+		compareLatency(t, segment)
+	}
+}
+
+func compareLatency(t *testing.T, segment int) {
+	t.Helper()
+	servers := []server{weir(t, "--set", fmt.Sprintf("live.packager.segment_duration=%ds", segment)), nginx(t, segment, false)}
 	// 14 boxes: the hundredths of a second of the wall clock, in binary. The comma of an expression
 	// has to be escaped from the filter graph.
 	picture := "testsrc2=size=640x360:rate=30,drawbox=x=0:y=0:w=640:h=50:color=black:t=fill"
 	for k := range 14 {
 		picture += fmt.Sprintf(`,drawbox=x=%d:y=10:w=24:h=24:color=white:t=fill:enable='mod(floor(time(0)*100/%d)\,2)'`, 20+40*k, 1<<k)
 	}
-	ffmpegRuns(t, "-re", "-f", "lavfi", "-i", picture, "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+	defer ffmpegRuns(t, "-re", "-f", "lavfi", "-i", picture, "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
 		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30", "-sc_threshold", "0", "-b:v", "1500k", "-c:a", "aac",
-		"-map", "0:v", "-map", "1:a", "-f", "tee",
-		fmt.Sprintf("[f=flv]rtmp://%s/live/late|[f=flv]rtmp://%s/live/late", servers[0].rtmp, servers[1].rtmp))
+		"-map", "0:v", "-map", "1:a", "-flags", "+global_header", "-f", "tee",
+		fmt.Sprintf("[f=flv]rtmp://%s/live/late|[f=flv]rtmp://%s/live/late", servers[0].rtmp, servers[1].rtmp))()
 	hlsjs, err := os.ReadFile("../../web/node_modules/hls.js/dist/hls.min.js")
 	if err != nil {
 		t.Fatal(err)
@@ -124,8 +132,8 @@ func TestLiveLatency(t *testing.T) {
 		}
 	}
 	w, n := median(results["weir"]), median(results["nginx-rtmp"])
-	t.Logf("latency with hls.js: weir %.2f s (%d stalls), nginx-rtmp %.2f s (%d stalls), ratio %.2f  (%.2f | %.2f)",
-		w, stalls["weir"], n, stalls["nginx-rtmp"], w/n, results["weir"], results["nginx-rtmp"])
+	t.Logf("latency with hls.js, segments of %d s: weir %.2f s (%d stalls), nginx-rtmp %.2f s (%d stalls), ratio %.2f  (%.2f | %.2f)",
+		segment, w, stalls["weir"], n, stalls["nginx-rtmp"], w/n, results["weir"], results["nginx-rtmp"])
 }
 
 // latency plays for 20 s and returns the median age of the pictures of the last ten.
@@ -171,7 +179,7 @@ func TestPackagingCPU(t *testing.T) {
 	const span = 30 * time.Second
 	results := make(map[string][]float64)
 	for range 3 {
-		for _, start := range []func() server{func() server { return weir(t) }, func() server { return nginx(t, true) }} {
+		for _, start := range []func() server{func() server { return weir(t) }, func() server { return nginx(t, 2, true) }} {
 			s := start()
 			time.Sleep(2 * time.Second)
 			idle := cpu(t, s.pid)

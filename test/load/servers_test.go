@@ -46,13 +46,15 @@ type server struct {
 }
 
 // weir starts weir serve on free ports.
-func weir(t *testing.T) server {
+func weir(t *testing.T, args ...string) server {
 	t.Helper()
 	path, err := filepath.Abs(*binary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--data", t.TempDir())
+	cmd := exec.Command(path, append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--data", t.TempDir(),
+	}, args...)...)
 	cmd.Dir = t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log bytes.Buffer
@@ -92,9 +94,9 @@ func weir(t *testing.T) server {
 	}
 }
 
-// nginx starts nginx with its RTMP module, set to one-second segments, which is the best it can do
-// with a keyframe each second; with dash it makes DASH beside HLS, as weir does.
-func nginx(t *testing.T, dash bool) server {
+// nginx starts nginx with its RTMP module, set to segments of so many seconds; with dash it makes
+// DASH beside HLS, as weir does.
+func nginx(t *testing.T, segment int, dash bool) server {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
@@ -103,18 +105,18 @@ func nginx(t *testing.T, dash bool) server {
 	rtmp, web := freePort(t), freePort(t)
 	dashLines := ""
 	if dash {
-		dashLines = fmt.Sprintf("dash on; dash_path %s/dash; dash_fragment 1s; dash_playlist_length 30s;", dir)
+		dashLines = fmt.Sprintf("dash on; dash_path %s/dash; dash_fragment %ds; dash_playlist_length 30s;", dir, segment)
 	}
 	conf := fmt.Sprintf(`
 load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
 daemon off; master_process off; worker_processes 1; pid %[1]s/pid; error_log %[1]s/error.log;
 events { worker_connections 256; }
 rtmp { server { listen 127.0.0.1:%[2]d; chunk_size 65536;
-  application live { live on; hls on; hls_path %[1]s/hls; hls_fragment 1s; hls_playlist_length 30s; %[4]s } } }
+  application live { live on; hls on; hls_path %[1]s/hls; hls_fragment %[5]ds; hls_playlist_length 30s; %[4]s } } }
 http { access_log off; client_body_temp_path %[1]s/t1; proxy_temp_path %[1]s/t2; fastcgi_temp_path %[1]s/t3; uwsgi_temp_path %[1]s/t4; scgi_temp_path %[1]s/t5;
   server { listen 127.0.0.1:%[3]d; location / { root %[1]s; types { application/vnd.apple.mpegurl m3u8; video/mp2t ts; }
     add_header Cache-Control no-cache; add_header Access-Control-Allow-Origin *; } } }
-`, dir, rtmp, web, dashLines)
+`, dir, rtmp, web, dashLines, segment)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)

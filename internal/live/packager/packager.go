@@ -121,18 +121,21 @@ func (p *Packager) Object(_ context.Context, key string) (io.ReadSeekCloser, htt
 	return nil, nil, fmt.Errorf("object %q: %w", key, fs.ErrNotExist)
 }
 
-// Streams returns the names of the streams whose manifests can be fetched now, sorted.
-func (p *Packager) Streams() []live.StreamName {
+// Streams returns the streams whose manifests can be fetched now, sorted by name: running, interrupted
+// or ended, and since when. What is published, only the hub knows.
+func (p *Packager) Streams() []live.StreamInfo {
 	p.mu.RLock()
-	names := make([]live.StreamName, 0, len(p.streams))
+	defer p.mu.RUnlock()
+	streams := make([]live.StreamInfo, 0, len(p.streams))
 	for name, s := range p.streams {
 		if s.manifests.Load() != nil {
-			names = append(names, name)
+			s.mu.RLock()
+			streams = append(streams, live.StreamInfo{Name: name, State: s.state, Since: s.since})
+			s.mu.RUnlock()
 		}
 	}
-	p.mu.RUnlock()
-	slices.Sort(names)
-	return names
+	slices.SortFunc(streams, func(a, b live.StreamInfo) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return streams
 }
 
 // remove takes a stream away, unless a publication of it waits.

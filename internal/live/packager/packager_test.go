@@ -129,7 +129,7 @@ func TestFirstSegmentIsPlayableAtTheNextKeyframe(t *testing.T) {
 				if n := segments(r.get("a/b/" + c.object)); len(n) == 0 {
 					t.Error("the playlist is empty")
 				}
-				if got := r.Streams(); !slices.Equal(got, []live.StreamName{"a/b"}) {
+				if got := r.Streams(); len(got) != 1 || got[0].Name != "a/b" || got[0].State != live.Running {
 					t.Errorf("Streams = %v", got)
 				}
 			})
@@ -206,7 +206,14 @@ func TestInterruptedResumedEndedForgotten(t *testing.T) {
 		}
 
 		r.close(p)
-		time.Sleep(20*second + 100*time.Millisecond)
+		time.Sleep(second)
+		if got := r.Streams(); len(got) != 1 || got[0].State != live.Interrupted {
+			t.Errorf("Streams = %v, want one that is interrupted", got)
+		}
+		time.Sleep(19*second + 100*time.Millisecond)
+		if got := r.Streams(); len(got) != 1 || got[0].State != live.Ended {
+			t.Errorf("Streams = %v, want one that has ended", got)
+		}
 		ended := r.get("s/video.m3u8")
 		if len(tags(ended, "EXT-X-ENDLIST")) != 1 || len(tags(r.get("s/audio.m3u8"), "EXT-X-ENDLIST")) != 1 {
 			t.Errorf("not ended after the resume window:\n%s", ended)

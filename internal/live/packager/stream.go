@@ -23,6 +23,8 @@ type stream struct {
 
 	mu      sync.RWMutex
 	objects map[string]*object // headers and segments by name
+	state   live.State
+	since   time.Time // when it took that state
 
 	// manifests are replaced as a whole, so that they always describe the same segments. nil: none yet.
 	manifests atomic.Pointer[map[string]*object]
@@ -65,7 +67,9 @@ func (s *stream) run() {
 	s.line = newTimeline(s)
 
 	for r := s.wait(time.Hour); r != nil; {
+		s.enter(live.Running)
 		s.publication(r)
+		s.enter(live.Interrupted)
 		if len(s.line.segments) > 0 {
 			s.log.Info("stream interrupted", "resume_window", p.config.ResumeWindow)
 		}
@@ -76,6 +80,7 @@ func (s *stream) run() {
 			return // manifests stay as they are: players go on with the server that comes next
 		}
 		ended := s.line.end()
+		s.enter(live.Ended)
 		if ended {
 			s.log.Info("stream ended", "linger", p.config.Linger)
 			r = s.wait(p.config.Linger)
@@ -90,6 +95,12 @@ func (s *stream) run() {
 			s.line = s.line.successor()
 		}
 	}
+}
+
+func (s *stream) enter(state live.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.since = state, s.packager.now()
 }
 
 // numberStep is the pace of the clock that segment numbers begin at. No segments are shorter for long: of
