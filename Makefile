@@ -35,15 +35,19 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json | se
 	@touch $@
 
 generate: tools/openapi/node_modules/.package-lock.json ## api/openapi.yaml from the Go code, and the TypeScript types from that
-	$(GO) test ./api ./internal/console/rest -run TestOpenAPI -update
+	$(GO) test ./internal/console/rest ./internal/console/feed -run UpToDate -update
 	cd tools/openapi && npm run --silent generate
+
+generated: tools/openapi/node_modules/.package-lock.json ## the TypeScript types are those of api/openapi.yaml
+	@cd tools/openapi && npm run --silent print | diff -u ../../web/src/api/schema.ts - || { echo "web/src/api/schema.ts is out of date; run make generate" >&2; exit 1; }
+
 tools/openapi/node_modules/.package-lock.json: tools/openapi/package-lock.json
 	cd tools/openapi && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 test: setup-test check e2e ## every check and every test
 
-check: lint tidy-check web-check unit ## what must be green at every commit
+check: lint tidy-check generated web-check unit ## what must be green at every commit
 
 lint: bin/golangci-lint ## linters and formatting
 	bin/golangci-lint run ./...
@@ -53,7 +57,7 @@ bin/golangci-lint: tools/go.mod tools/go.sum
 tidy-check: ## go.mod and go.sum say what the code needs
 	$(GO) mod tidy -diff
 
-web-check: web ## types, linters and tests of the user interface; generated types are up to date
+web-check: web ## types, linters and tests of the user interface
 	cd web && npm run --silent check
 
 unit: web ## Go tests with the race detector

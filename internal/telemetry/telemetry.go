@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -106,6 +107,19 @@ func (r *Report) StateChange() string {
 		return ""
 	}
 	return r.CMCD.Text(cmcd.KeySTA)
+}
+
+// MaxText is the greatest length of a text in a record, in bytes; see [Clip].
+const MaxText = 2048
+
+// Clip returns s, or its beginning if it is longer than [MaxText]. What viewers send is bounded only
+// by the size of a request's head, and queues of records are bounded by number: so whoever makes a
+// record clips its texts.
+func Clip(s string) string {
+	if len(s) <= MaxText {
+		return s
+	}
+	return strings.Clone(s[:MaxText])
 }
 
 // Batch is a number of records in the order of their arrival.

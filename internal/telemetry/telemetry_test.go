@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/weir-stream/weir/cmcd"
@@ -28,6 +29,14 @@ func TestDelivered(t *testing.T) {
 	} {
 		if got := test.request.Delivered(); got != test.want {
 			t.Errorf("%s: delivered = %v", name, got)
+		}
+	}
+}
+
+func TestClip(t *testing.T) {
+	for n, want := range map[int]int{0: 0, telemetry.MaxText: telemetry.MaxText, telemetry.MaxText + 1: telemetry.MaxText, 1 << 20: telemetry.MaxText} {
+		if got := telemetry.Clip(strings.Repeat("x", n)); len(got) != want {
+			t.Errorf("%d bytes become %d, want %d", n, len(got), want)
 		}
 	}
 }

@@ -165,8 +165,8 @@ func latency(t *testing.T, page string) (seconds float64, stalls int) {
 	return median(got.Samples), got.Stalls
 }
 
-// The processor time that packaging one 720p stream takes: HLS and DASH from the same publisher.
-// The stream is encoded beforehand, so that the encoder does not disturb.
+// The processor time that packaging 720p streams takes: HLS and DASH from the same publishers. The
+// streams are encoded beforehand, so that no encoder disturbs.
 func TestPackagingCPU(t *testing.T) {
 	needMeasure(t)
 	file := filepath.Join(t.TempDir(), "720p.flv")
@@ -176,30 +176,34 @@ func TestPackagingCPU(t *testing.T) {
 	if out, err := encode.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	const span = 30 * time.Second
-	results := make(map[string][]float64)
-	for range 3 {
-		for _, start := range []func() server{func() server { return weir(t) }, func() server { return nginx(t, 2, true) }} {
-			s := start()
-			time.Sleep(2 * time.Second)
-			idle := cpu(t, s.pid)
-			time.Sleep(10 * time.Second)
-			idle = cpu(t, s.pid) - idle
-			stop := ffmpegRuns(t, "-re", "-i", file, "-c", "copy", "-f", "flv", "rtmp://"+s.rtmp+"/live/cpu")
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			if err := playable(ctx, s.media("cpu")); err != nil {
-				t.Fatalf("%s: not playable: %v", s.name, err)
+	for _, streams := range []int{1, 10} {
+		results := make(map[string][]float64)
+		for range 3 {
+			for _, start := range []func() server{func() server { return weir(t) }, func() server { return nginx(t, 2, true) }} {
+				s := start()
+				results[s.name] = append(results[s.name], packagingCPU(t, s, file, streams))
 			}
-			cancel()
-			before := cpu(t, s.pid)
-			time.Sleep(span)
-			used := cpu(t, s.pid) - before
-			stop()
-			results[s.name] = append(results[s.name], 100*used.Seconds()/span.Seconds())
-			t.Logf("%s: %.2f %% of a core with the stream, %.2f %% without", s.name, 100*used.Seconds()/span.Seconds(), 100*idle.Seconds()/10)
 		}
+		w, n := median(results["weir"]), median(results["nginx-rtmp"])
+		t.Logf("packaging %d × 720p of 3 Mbit/s, each: weir %.2f %% of a core, nginx-rtmp (HLS and DASH) %.2f %%, ratio %.2f  (%.2f | %.2f)",
+			streams, w, n, w/n, results["weir"], results["nginx-rtmp"])
 	}
-	w, n := median(results["weir"]), median(results["nginx-rtmp"])
-	t.Logf("packaging one 720p stream of 3 Mbit/s: weir %.2f %% of a core, nginx-rtmp (HLS and DASH) %.2f %%, ratio %.2f  (%.2f | %.2f)",
-		w, n, w/n, results["weir"], results["nginx-rtmp"])
+}
+
+// packagingCPU returns the share of a core that the server uses for each of so many streams.
+func packagingCPU(t *testing.T, s server, file string, streams int) float64 {
+	t.Helper()
+	const span = 20 * time.Second
+	for i := range streams {
+		defer ffmpegRuns(t, "-re", "-i", file, "-c", "copy", "-f", "flv", fmt.Sprintf("rtmp://%s/live/cpu%d", s.rtmp, i))()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := playable(ctx, s.media("cpu0")); err != nil {
+		t.Fatalf("%s: not playable: %v", s.name, err)
+	}
+	time.Sleep(3 * time.Second)
+	before := cpu(t, s.pid)
+	time.Sleep(span)
+	return 100 * (cpu(t, s.pid) - before).Seconds() / span.Seconds() / float64(streams)
 }

@@ -375,16 +375,17 @@ func (x *exchange) finish() {
 	}
 	row.ID, row.Edge = id, h.id
 	row.Client, row.ClientPort = h.client(r)
-	row.UserAgent, row.Referer = r.UserAgent(), r.Referer()
-	row.Method, row.Host, row.Proto = r.Method, r.Host, r.Proto
+	row.UserAgent, row.Referer = telemetry.Clip(r.UserAgent()), telemetry.Clip(r.Referer())
+	row.Method, row.Host, row.Proto = telemetry.Clip(r.Method), telemetry.Clip(r.Host), r.Proto
 	row.Path, row.Query = x.target.path, x.target.query
 	if x.target.key == "" {
 		row.Path = r.URL.Path
 		row.Query = cmcd.StripQuery(r.URL.RawQuery)
 	}
+	row.Path, row.Query = telemetry.Clip(row.Path), telemetry.Clip(row.Query)
 	row.Stream = streamOf(row.Path)
 	row.Kind = string(cdn.KindOf(row.Path))
-	row.Range = r.Header.Get("Range")
+	row.Range = telemetry.Clip(r.Header.Get("Range"))
 	row.Status, row.Bytes = x.w.status, x.w.bytes
 	row.ContentType = x.w.Header().Get("Content-Type")
 	if r.Context().Err() != nil && x.w.err != nil {

@@ -142,7 +142,7 @@ func checkType(header http.Header) string {
 // take reports every good record of the body.
 func (h *Handler) take(r *http.Request, body []byte) {
 	report := telemetry.Report{
-		Time: h.now(), Edge: h.edge, UserAgent: r.UserAgent(), Path: r.URL.Path,
+		Time: h.now(), Edge: h.edge, UserAgent: telemetry.Clip(r.UserAgent()), Path: telemetry.Clip(r.URL.Path),
 	}
 	if client, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		report.Client = client.Addr().Unmap()
