@@ -90,6 +90,10 @@ type watching struct {
 	State    string   `json:"state"`
 	Errors   []string `json:"errors"`
 	Restarts int      `json:"restarts"`
+	Stalls   []struct {
+		Start    float64 `json:"start"`    // Unix ms
+		Duration float64 `json:"duration"` // seconds
+	} `json:"stalls"`
 	Requests []struct {
 		URL    string            `json:"url"`
 		Status int               `json:"status"`

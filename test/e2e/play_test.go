@@ -92,6 +92,7 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 type played struct {
 	requests int
 	errors   int
+	stalls   int // times at which the picture stood still after it had played
 	bitrate  float64 // bit/s, weighted by duration, video only
 	paths    map[string]int
 	bytes    map[string]int64 // by path; only those whose requests all came to their end
@@ -101,7 +102,10 @@ type played struct {
 // once, with the bitrate and duration that the player put into the request's CMCD.
 func tally(t *testing.T, w watching) played {
 	t.Helper()
-	got := played{paths: make(map[string]int), bytes: make(map[string]int64)}
+	got := played{stalls: len(w.Stalls), paths: make(map[string]int), bytes: make(map[string]int64)}
+	for _, stall := range w.Stalls {
+		t.Logf("the picture stood still for %.2f s", stall.Duration)
+	}
 	cancelled := make(map[string]bool)
 	defer func() { maps.DeleteFunc(got.bytes, func(path string, _ int64) bool { return cancelled[path] }) }()
 	seen := make(map[string]bool)
@@ -205,8 +209,8 @@ func compareWithAPI(t *testing.T, p *program, sid string, truth played) {
 	if s.PlayedTime < 0.7*playTime.Seconds() || s.PlayedTime > 2.5*playTime.Seconds() {
 		t.Errorf("played time is %.1f s after %v of play", s.PlayedTime, playTime)
 	}
-	if len(s.Rebuffers) > 0 {
-		t.Errorf("rebuffers = %v, the picture never stood still", s.Rebuffers)
+	if len(s.Rebuffers) > truth.stalls {
+		t.Errorf("rebuffers = %v, the picture stood still %d times", s.Rebuffers, truth.stalls)
 	}
 	stored, bytes := make(map[string]int), make(map[string]int64)
 	for _, e := range d.Exchanges {
@@ -282,8 +286,8 @@ func askMCP(t *testing.T, session *mcp.ClientSession, sid string, truth played) 
 		Rebuffers []any  `json:"rebuffers"`
 	}
 	call("analyze_buffer_events", &buffer)
-	if buffer.Session != sid || len(buffer.Rebuffers) != 0 {
-		t.Errorf("analyze_buffer_events found %v in session %s, the picture never stood still", buffer.Rebuffers, buffer.Session)
+	if buffer.Session != sid || len(buffer.Rebuffers) > truth.stalls {
+		t.Errorf("analyze_buffer_events found %v in session %s, the picture stood still %d times", buffer.Rebuffers, buffer.Session, truth.stalls)
 	}
 	var errs struct {
 		Session string         `json:"session_id"`
