@@ -92,7 +92,7 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 type played struct {
 	requests int
 	errors   int
-	stalls   int // times at which the picture stood still after it had played
+	stalls   int     // times at which the picture stood still after it had played
 	bitrate  float64 // bit/s, weighted by duration, video only
 	paths    map[string]int
 	bytes    map[string]int64 // by path; only those whose requests all came to their end

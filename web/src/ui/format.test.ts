@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bitrate, bytes, clock, count, percent, rate, seconds, time } from './format'
+import { bitrate, bytes, clock, count, middle, percent, rate, seconds, time } from './format'
 
 describe('formatters', () => {
   it.each([
@@ -9,6 +9,9 @@ describe('formatters', () => {
     [bitrate(96_000), '96 kbit/s'],
     [bitrate(2.5e9), '2.50 Gbit/s'],
     [bitrate(0), '0 bit/s'],
+    [middle('video-1795176166748-69876490.m4s'), 'video-…876490.m4s'],
+    [middle('video-1795176166748-init.mp4'), 'video-…8-init.mp4'],
+    [middle('manifest.mpd'), 'manifest.mpd'],
     [bytes(812), '812 B'],
     [bytes(310_591), '311 kB'],
     [bytes(999_600), '1.00 MB'],

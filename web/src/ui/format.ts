@@ -86,3 +86,8 @@ export function dateTime(at: Date | number | string, now = new Date()): string {
   if (date.toDateString() === now.toDateString()) return time(date)
   return `${date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' })}, ${time(date)}`
 }
+
+/** middle shortens the name of an object in its middle: its kind is at the front, its number at the end. */
+export function middle(name: string, front = 6, back = 10): string {
+  return name.length > front + back + 2 ? `${name.slice(0, front)}…${name.slice(-back)}` : name
+}

@@ -4,7 +4,7 @@ import { useMemo, useRef, useState } from 'react'
 import type { Exchange } from '../../api/client'
 import { Sign, type Tone } from '../../ui/Sign'
 import { Defined } from '../../ui/Defined'
-import { bitrate, bytes, nothing, seconds, time } from '../../ui/format'
+import { bitrate, bytes, middle, nothing, seconds, time } from '../../ui/format'
 import { Keys } from './Keys'
 
 interface Column {
@@ -20,7 +20,7 @@ interface Column {
 
 const columns: Column[] = [
   { id: 'time', name: 'Time', definition: 'When the edge had the request', width: '104px', by: (e) => Date.parse(e.time), show: (e) => time(e.time, true) },
-  { id: 'object', name: 'Object', definition: 'The last part of the path; the whole path is in the open row', width: 'minmax(150px, 1fr)', by: (e) => objectOf(e), show: (e) => objectOf(e) },
+  { id: 'object', name: 'Object', definition: 'The last part of the path; the whole path is in the open row', width: 'minmax(150px, 1fr)', by: (e) => objectOf(e), show: (e) => middle(objectOf(e), 8, 14) },
   { id: 'kind', name: 'Kind', definition: 'What the object is, and its type by CMCD (ot)', width: '112px', by: (e) => kindOf(e), show: (e) => kindOf(e) },
   { id: 'status', name: 'Status', definition: 'Status code of the answer', width: '74px', by: (e) => e.status, show: (e) => <Status e={e} /> },
   { id: 'cache', name: 'Cache', definition: 'What the edge did: hit, miss, stale, collapsed (waited for the fetch of another request) or bypass; and why it was no hit', width: '128px', by: (e) => e.cache_status, show: (e) => <Cache e={e} /> },

@@ -1,7 +1,7 @@
 import { memo, useDeferredValue, useMemo, useRef, useState, useSyncExternalStore } from 'react'
 import { meaning } from '../../cmcd/keys'
 import type { Pair } from '../../cmcd/parse'
-import { bytes, nothing, seconds, time } from '../../ui/format'
+import { bytes, middle, nothing, seconds, time } from '../../ui/format'
 import { maxEntries, type RequestLog, type Sent } from './requestLog'
 
 /**
@@ -126,11 +126,6 @@ function Chips({ record, open }: { record: Pair[]; open: boolean }) {
       ))}
     </ul>
   )
-}
-
-/** Names of segments differ at their ends. */
-function middle(name: string): string {
-  return name.length > 18 ? `${name.slice(0, 6)}…${name.slice(-10)}` : name
 }
 
 /** A chip is as long as a UUID's beginning: the whole value is in the open row. */
