@@ -52,6 +52,9 @@ func (r *edgeRole) handler() http.Handler {
 	mux.Handle("/cmcd", r.collector)
 	mux.Handle("/cmcd/", r.collector)
 	mux.Handle("/", r.pages.Watch())
+	for _, short := range []string{"GET /{$}", "GET /watch"} {
+		mux.Handle(short, http.RedirectHandler("/watch/", http.StatusFound))
+	}
 	mux.HandleFunc("/time", serveTime)
 	return mux
 }

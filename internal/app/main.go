@@ -67,7 +67,7 @@ Settings come from weir.yaml (or --config), over that from WEIR_… variables, o
   weir mcp                        let an agent ask about sessions, over stdio`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -96,6 +96,18 @@ Settings come from weir.yaml (or --config), over that from WEIR_… variables, o
 		wrapArgs(cmd)
 	}
 	return root
+}
+
+// knownCommand refuses an argument in the place of a command, and names the command that was meant.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usageError{fmt.Errorf("%w; did you mean %q?", err, near[0])}
+	}
+	return usageError{fmt.Errorf("%w; run '%s --help' for the commands there are", err, cmd.CommandPath())}
 }
 
 // wrapArgs makes usage errors of what cobra says about a command's arguments.

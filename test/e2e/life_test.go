@@ -38,8 +38,8 @@ func TestATestChannelPlaysAtOnceAndEverythingStops(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Errorf("Ctrl-C: %v", err)
 	}
-	if out, _ := exec.Command("pgrep", "-f", "rtmp://"+p.rtmp+"/").Output(); len(out) > 0 {
-		t.Errorf("a child is left behind: %s", out)
+	if left := p.leftBehind(); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 	for _, address := range []string{p.public, p.private, p.rtmp} {
 		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
@@ -179,8 +179,8 @@ func TestNothingGrows(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Error(err)
 	}
-	if out, _ := exec.Command("pgrep", "-f", "rtmp://"+p.rtmp+"/").Output(); len(out) > 0 {
-		t.Errorf("a child is left behind: %s", out)
+	if left := p.leftBehind(); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -128,8 +129,37 @@ func (p *program) stop() error {
 
 // children returns the command lines of the program's child processes.
 func (p *program) children() []string {
-	out, _ := exec.Command("ps", "-o", "args=", "--ppid", fmt.Sprint(p.cmd.Process.Pid)).Output()
-	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+	return processes(func(parent int, _ string) bool { return parent == p.cmd.Process.Pid })
+}
+
+// leftBehind returns the command lines of processes that still publish to the program.
+func (p *program) leftBehind() []string {
+	return processes(func(_ int, line string) bool { return strings.Contains(line, "rtmp://"+p.rtmp+"/") })
+}
+
+// processes returns the command lines of the running processes that match.
+func processes(match func(parent int, line string) bool) []string {
+	var lines []string
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		command, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		if err != nil || len(command) == 0 {
+			continue // ended, or waiting to be reaped
+		}
+		var state string
+		var parent int
+		if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent); err != nil {
+			continue
+		}
+		if line := strings.TrimSpace(string(bytes.ReplaceAll(command, []byte{0}, []byte{' '}))); match(parent, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 func cleanEnvironment() []string {
