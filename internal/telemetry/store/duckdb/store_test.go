@@ -134,9 +134,7 @@ func TestSelectEndsAfterItsTime(t *testing.T) {
 func TestANewerSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	if _, err := s.db.exec("INSERT INTO schema_version VALUES (99, now()::TIMESTAMP)"); err != nil {
-		t.Fatal(err)
-	}
+	write(t, s, "INSERT INTO schema_version VALUES (99, now()::TIMESTAMP)")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,9 +161,7 @@ func TestABrokenDatabaseIsOpenedAgain(t *testing.T) {
 
 func TestAMismatchIsPermanent(t *testing.T) {
 	s := open(t, t.TempDir())
-	if _, err := s.db.exec("ALTER TABLE requests ADD COLUMN stranger INTEGER"); err != nil {
-		t.Fatal(err)
-	}
+	write(t, s, "ALTER TABLE requests ADD COLUMN stranger INTEGER")
 	if err := s.Append(t.Context(), requests(5, time.Now())); !telemetry.IsPermanent(err) {
 		t.Errorf("append to a table of another shape: error %v, want a permanent one", err)
 	}
@@ -203,5 +199,15 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
 		})
+	}
+}
+
+// write runs a statement of the writer, which expiry may be using.
+func write(t *testing.T, s *Store, statement string) {
+	t.Helper()
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if _, err := s.db.exec(statement); err != nil {
+		t.Fatal(err)
 	}
 }
