@@ -36,8 +36,13 @@ func neverNull(api *huma.OpenAPI) {
 		notNull(schema)
 	}
 	for _, item := range api.Paths {
-		for _, parameter := range item.Get.Parameters {
-			notNull(parameter.Schema)
+		for _, operation := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete} {
+			if operation == nil {
+				continue
+			}
+			for _, parameter := range operation.Parameters {
+				notNull(parameter.Schema)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -78,16 +79,29 @@ func New(set Settings) (*Handler, error) {
 // ServeHTTP answers one request. What the API answers is of this moment, so nobody may keep it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		problem.Write(w, r, http.StatusMethodNotAllowed, "this API only reads: "+r.Method+" is not among its methods")
-		return
-	}
 	if _, pattern := h.mux.Handler(r); pattern == "" {
-		problem.Write(w, r, http.StatusNotFound, "the API has no such path; GET /api/v1/openapi.yaml tells which it has")
+		allowed := h.methods(r)
+		if len(allowed) == 0 {
+			problem.Write(w, r, http.StatusNotFound, "the API has no such path; GET /api/v1/openapi.yaml tells which it has")
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		problem.Write(w, r, http.StatusMethodNotAllowed, r.Method+" is not among the methods of this path: "+strings.Join(allowed, ", "))
 		return
 	}
 	h.mux.ServeHTTP(w, r)
+}
+
+// methods returns the methods that the path of r has, none if the API has no such path.
+func (h *Handler) methods(r *http.Request) []string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		asked := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+		if _, pattern := h.mux.Handler(asked); pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
 }
 
 // OpenAPI returns the description of the API as OpenAPI 3.1 in YAML.

@@ -183,7 +183,7 @@ func TestErrorsAreProblems(t *testing.T) {
 	}
 }
 
-func TestTheAPIOnlyReads(t *testing.T) {
+func TestAMethodThatAPathDoesNotHave(t *testing.T) {
 	w := httptest.NewRecorder()
 	newHandler(t, &engines{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/sessions", nil))
 	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" || w.Header().Get("Content-Type") != "application/problem+json" {
