@@ -23,7 +23,10 @@ var (
 		"internal/lifecycle", "internal/httpserver", "internal/objstore", "internal/sqldb", "internal/ffmpeg",
 		"internal/geoip", "internal/auth", "internal/audit", "internal/metrics", "internal/problem",
 	}
-	vocabularies = []string{"internal/media", "internal/live", "internal/vod", "internal/cdn", "internal/telemetry", "internal/analytics", "cmcd"}
+	vocabularies = append([]string{"internal/media", "internal/live", "internal/vod", "internal/cdn", "internal/telemetry", "internal/analytics"}, dialect...)
+	// The public packages: reading and writing CMCD, and what stands on that (ADR 9). Whoever may import
+	// the first may import them all; they import nothing but each other.
+	dialect = []string{"cmcd", "cmcd/validate", "cmcd/client", "cmcd/cmsd", "cmcd/quirk"}
 
 	// What each vocabulary may import.
 	vocabularyImports = map[string][]string{
@@ -95,8 +98,13 @@ func violation(from, to string) string {
 		return ""
 	case from == "web":
 		return "web holds files only"
+	case within(from, "cmcd"):
+		if from != "cmcd" && within(to, "cmcd") {
+			return ""
+		}
+		return "the public packages stand on package cmcd and the standard library"
 	case slices.Contains(vocabularies, from):
-		if slices.Contains(vocabularyImports[from], to) {
+		if slices.Contains(vocabularyImports[from], to) || slices.Contains(vocabularyImports[from], "cmcd") && slices.Contains(dialect, to) {
 			return ""
 		}
 		return "a vocabulary stands by itself"
@@ -126,6 +134,7 @@ func engineViolation(from, to string) string {
 	switch {
 	case to == "internal/"+own,
 		slices.Contains(foreignVocabularies[own], to),
+		slices.Contains(foreignVocabularies[own], "cmcd") && slices.Contains(dialect, to),
 		within(to, foundation...),
 		slices.Contains(sharedEngines[own], to),
 		sameTree(from, to),
@@ -222,6 +231,13 @@ func TestTheLawForbids(t *testing.T) {
 		{"internal/telemetry/store/duckdb", "internal/telemetry/store", true},
 		{"internal/problem", "internal/live", false},
 		{"internal/live/hub", "internal/config", false},
+		{"cmcd", "cmcd/internal/sf", false},
+		{"cmcd/validate", "cmcd/internal/sf", true},
+		{"cmcd/quirk", "internal/telemetry", false},
+		{"internal/analytics/session", "cmcd/quirk", true},
+		{"internal/console/rest", "cmcd/validate", true},
+		{"internal/telemetry", "cmcd/quirk", true},
+		{"internal/live/hub", "cmcd/client", false},
 	} {
 		if why := violation(test.from, test.to); (why == "") != test.allowed {
 			t.Errorf("%s → %s: allowed = %v (%s), want %v", test.from, test.to, why == "", why, test.allowed)
@@ -258,8 +274,8 @@ func TestOnlyTheDuckDBStoreNeedsCgo(t *testing.T) {
 
 // Nothing else of the module promises an API: what others import must not drag the house along.
 func TestCMCDStandsAlone(t *testing.T) {
-	for _, pkg := range list(t, "-deps", "./cmcd") {
-		if !pkg.Standard && pkg.path() != "cmcd" {
+	for _, pkg := range list(t, "-deps", "./cmcd/...") {
+		if !pkg.Standard && !within(pkg.path(), "cmcd") {
 			t.Errorf("cmcd depends on %s", pkg.ImportPath)
 		}
 	}

@@ -2,6 +2,7 @@ package cmcd
 
 import (
 	"math"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,10 @@ import (
 func (v *Values) String() string { return string(v.Append(nil)) }
 
 // Append appends the record to b as [Values.String] writes it.
-func (v *Values) Append(b []byte) []byte {
+func (v *Values) Append(b []byte) []byte { return v.append(b, v.Version()) }
+
+// append appends the record in the syntax of a version.
+func (v *Values) append(b []byte, version int) []byte {
 	start := len(b)
 	custom := v.writableCustom()
 	for k := range v.Keys() {
@@ -25,7 +29,7 @@ func (v *Values) Append(b []byte) []byte {
 		end := len(b)
 		b = append(separate(b, start), name...)
 		var ok bool
-		if b, ok = v.appendValue(b, k); !ok {
+		if b, ok = v.appendValue(b, k, version); !ok {
 			b = b[:end]
 		}
 	}
@@ -44,7 +48,7 @@ func (v *Values) Map() map[string]string {
 			m[k.String()] = strconv.FormatBool(v.Bool(k))
 			continue
 		}
-		if b, ok := v.appendValue(nil, k); ok {
+		if b, ok := v.appendValue(nil, k, v.Version()); ok {
 			m[k.String()] = string(b[1:])
 		}
 	}
@@ -58,6 +62,67 @@ func (v *Values) Map() map[string]string {
 	return m
 }
 
+// Query returns the record as an argument for the query of a URL (§3.2), "CMCD=…" with everything
+// percent-encoded that must be; "" if there is nothing to write.
+func (v *Values) Query() string {
+	record := v.Append(nil)
+	if len(record) == 0 {
+		return ""
+	}
+	b := make([]byte, 0, len(record)*3/2+len("CMCD="))
+	b = append(b, "CMCD="...)
+	for _, c := range record {
+		if isAlnum(c) || strings.IndexByte("-_.!~*'()", c) >= 0 { // what encodeURIComponent leaves alone
+			b = append(b, c)
+		} else {
+			b = append(b, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		}
+	}
+	return string(b)
+}
+
+// Headers returns the record as the headers of a request (§3.1), each key in that of its version. A
+// custom key goes where custom says, else where the registry of custom keys says, else into
+// CMCD-Request; a key that has no header is left out. There are no headers without a key.
+func (v *Values) Headers(custom map[string]Header) http.Header {
+	var shards [StatusHeader + 1]Values
+	version := v.Version()
+	for k := range v.Keys() {
+		shards[k.Header(version)].copyKey(v, k)
+	}
+	for _, c := range v.Custom {
+		h, ok := custom[c.Key]
+		if !ok {
+			h = RequestHeader
+			if registered, ok := LookupCustomKey(c.Key); ok {
+				h = registered.Header
+			}
+		}
+		shards[h].Custom = append(shards[h].Custom, c)
+	}
+	headers := http.Header{}
+	for h := ObjectHeader; h <= StatusHeader; h++ {
+		if record := string(shards[h].append(nil, version)); record != "" {
+			headers.Set(h.String(), record)
+		}
+	}
+	return headers
+}
+
+// copyKey gives v the value that w has for k.
+func (v *Values) copyKey(w *Values, k Key) {
+	switch k.Type() {
+	case BoolType:
+		v.SetBool(k, w.Bool(k))
+	case NumberType:
+		v.SetNumber(k, w.nums[k.slot()])
+	case TextType, TokenType:
+		v.SetText(k, w.texts[k.slot()])
+	default:
+		v.SetList(k, w.List(k)...)
+	}
+}
+
 func separate(b []byte, start int) []byte {
 	if len(b) > start {
 		return append(b, ',')
@@ -67,7 +132,7 @@ func separate(b []byte, start int) []byte {
 
 // appendValue appends the value of key k with its equals sign. It reports false if there is none
 // to be written.
-func (v *Values) appendValue(b []byte, k Key) ([]byte, bool) {
+func (v *Values) appendValue(b []byte, k Key, version int) ([]byte, bool) {
 	switch k.Type() {
 	case BoolType:
 		if !v.Bool(k) {
@@ -82,28 +147,28 @@ func (v *Values) appendValue(b []byte, k Key) ([]byte, bool) {
 		token := v.texts[k.slot()]
 		return append(append(b, '='), token...), isToken(token)
 	default:
-		return v.appendList(append(b, '='), k)
+		return v.appendList(append(b, '='), k, version)
 	}
 }
 
-func (v *Values) appendList(b []byte, k Key) ([]byte, bool) {
+func (v *Values) appendList(b []byte, k Key, version int) ([]byte, bool) {
 	if v.single&(1<<k) == 0 {
-		items := v.many(k)
 		b = append(b, '(')
-		start := len(b)
-		for i := range items {
+		start, none := len(b), true
+		for item := range v.Items(k) {
+			none = false
 			end := len(b)
 			if end > start {
 				b = append(b, ' ')
 			}
 			var ok bool
-			if b, ok = appendItem(b, k, &items[i]); !ok {
+			if b, ok = appendItem(b, k, &item); !ok {
 				b = b[:end]
 			}
 		}
-		return append(b, ')'), len(items) == 0 || len(b) > start
+		return append(b, ')'), none || len(b) > start
 	}
-	bare := scalarInV1&(1<<k) != 0 && v.Version() == 1
+	bare := scalarInV1&(1<<k) != 0 && version == 1
 	if !bare {
 		b = append(b, '(')
 	}

@@ -1,7 +1,9 @@
 package cmcd
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -45,6 +47,73 @@ func FuzzParse(f *testing.F) {
 		}
 		if len(v.Map()) != v.Len()+len(v.Custom) {
 			t.Errorf("%q has %d keys, its map %d", record, v.Len()+len(v.Custom), len(v.Map()))
+		}
+	})
+}
+
+// The fast way of reading is a short cut to where the lenient one leads.
+func FuzzFastIsNoOtherWay(f *testing.F) {
+	seeds(f)
+	for _, w := range wire {
+		f.Add(w.record)
+	}
+	f.Fuzz(func(t *testing.T, record string) {
+		var fast, slow Decoder
+		slow.p.slow = true
+		v, errFast := fast.Parse(record)
+		w, errSlow := slow.Parse(record)
+		if !errors.Is(errFast, errSlow) || !v.Equal(w) || v.Warnings != w.Warnings {
+			t.Errorf("%q is %q with %v (%v), read leniently %q with %v (%v)", record, v.String(), v.Warnings, errFast, w.String(), w.Warnings, errSlow)
+		}
+	})
+}
+
+// A decoder has no memory of the records before.
+func FuzzDecoderForgets(f *testing.F) {
+	f.Add(`br=(1 2;v),sid="\"a\"",a-b`, `br=1`)
+	f.Fuzz(func(t *testing.T, before, record string) {
+		var d Decoder
+		_, _ = d.Parse(before)
+		_, _ = d.FromRequest("CMCD="+before, nil)
+		v, err := d.Parse(record)
+		w, err2 := Parse(record)
+		if !errors.Is(err, err2) || err == nil && (!v.Equal(&w) || v.Warnings != w.Warnings) {
+			t.Errorf("%q after %q is %q (%v), else %q (%v)", record, before, v.String(), err, w.String(), err2)
+		}
+		if err != nil {
+			return
+		}
+		c := v.Clone()
+		_, _ = d.Parse(before)
+		_, _ = d.FromRequest("CMCD="+before, nil)
+		if !c.Equal(&w) || c.Warnings != w.Warnings {
+			t.Errorf("the clone of %q became %q", record, c.String())
+		}
+	})
+}
+
+// What is encoded more often than once is read as often as it needs.
+func FuzzPercentDecodings(f *testing.F) {
+	f.Add(`br=3200,nor="..%2Fa.m4s",cid="a b+c%"`)
+	f.Fuzz(func(t *testing.T, record string) {
+		v, err := Parse(record)
+		if err != nil {
+			return
+		}
+		once := url.QueryEscape(v.String())
+		if first, _, _ := strings.Cut(v.String(), `"`); strings.Contains(first, "%") {
+			return // a token with an escape in it
+		}
+		want, ok := FromRequest("CMCD="+once, nil)
+		if !ok {
+			t.Fatalf("%q is no record", once)
+		}
+		d := Decoder{PercentDecodings: 3}
+		for _, query := range []string{once, url.QueryEscape(once), url.QueryEscape(url.QueryEscape(once))} {
+			got, ok := d.FromRequest("CMCD="+query, nil)
+			if !ok || !got.Equal(&want) {
+				t.Errorf("%q is read as %v, want %q", query, got, want.String())
+			}
 		}
 	})
 }

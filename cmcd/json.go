@@ -103,7 +103,7 @@ func (p *parser) jsonValue(k Key, x any) value {
 		}
 		return v
 	case string:
-		text := p.clean(x)
+		text := p.printed(x)
 		if k.Type() == TokenType && isToken(text) { // JSON has no other way to write a token
 			return value{kind: word, Item: Item{Text: text}}
 		}
@@ -123,7 +123,7 @@ func (p *parser) customJSON(name string, x any) {
 	case json.Number:
 		c.Value = x.String()
 	case string:
-		c.Value, c.Bare = p.clean(x), false
+		c.Value, c.Bare = p.printed(x), false
 	default:
 		p.warn(WarnBadValue)
 		return

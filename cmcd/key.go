@@ -1,6 +1,10 @@
 package cmcd
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+	"strings"
+)
 
 // Key is one of the keys of CTA-5004 (version 1) and CTA-5004-B (version 2), Table 1. The
 // constants are in alphabetical order, which is the order in which records are written.
@@ -62,84 +66,23 @@ const (
 	keyCount
 )
 
-// Type is the type of a key's value.
-type Type uint8
-
-// The types of value.
-const (
-	BoolType       Type = iota + 1
-	NumberType          // integer or decimal
-	TextType            // string, quoted on the wire
-	TokenType           // token, bare on the wire
-	NumberListType      // inner list of numbers, each may have an object type
-	TextListType        // inner list of strings
-)
-
-// The number of keys of each type. Texts and tokens share their slots, and so do both kinds of list.
-const (
-	numberCount = 15
-	listCount   = 16
-	textCount   = 16
-)
-
-type keyInfo struct {
-	name  string
-	typ   Type
-	index int8 // slot among the keys that are stored together
+// LookupKey returns the key that is written as name.
+func LookupKey(name string) (k Key, ok bool) {
+	if len(name) > maxKeyLength || strings.HasPrefix(name, "\x00") {
+		return 0, false
+	}
+	return lookupPacked(pack(name))
 }
 
-var keyTable = [keyCount]keyInfo{
-	KeyAB:    {"ab", NumberListType, 0},
-	KeyBG:    {"bg", BoolType, 0},
-	KeyBL:    {"bl", NumberListType, 1},
-	KeyBR:    {"br", NumberListType, 2},
-	KeyBS:    {"bs", BoolType, 0},
-	KeyBSA:   {"bsa", NumberListType, 3},
-	KeyBSD:   {"bsd", NumberListType, 4},
-	KeyBSDA:  {"bsda", NumberListType, 5},
-	KeyCDN:   {"cdn", TextType, 0},
-	KeyCEN:   {"cen", TextType, 1},
-	KeyCID:   {"cid", TextType, 2},
-	KeyCMSDD: {"cmsdd", TextType, 3},
-	KeyCMSDS: {"cmsds", TextType, 4},
-	KeyCS:    {"cs", TextType, 5},
-	KeyD:     {"d", NumberType, 0},
-	KeyDFA:   {"dfa", NumberType, 1},
-	KeyDL:    {"dl", NumberType, 2},
-	KeyE:     {"e", TokenType, 6},
-	KeyEC:    {"ec", TextListType, 6},
-	KeyH:     {"h", TextType, 7},
-	KeyLAB:   {"lab", NumberListType, 7},
-	KeyLB:    {"lb", NumberListType, 8},
-	KeyLTC:   {"ltc", NumberType, 3},
-	KeyMSD:   {"msd", NumberType, 4},
-	KeyMTP:   {"mtp", NumberListType, 9},
-	KeyNOR:   {"nor", TextListType, 10},
-	KeyNR:    {"nr", BoolType, 0},
-	KeyNRR:   {"nrr", TextType, 8},
-	KeyOT:    {"ot", TokenType, 9},
-	KeyPB:    {"pb", NumberListType, 11},
-	KeyPR:    {"pr", NumberType, 5},
-	KeyPT:    {"pt", NumberType, 6},
-	KeyRC:    {"rc", NumberType, 7},
-	KeyRTP:   {"rtp", NumberType, 8},
-	KeySF:    {"sf", TokenType, 10},
-	KeySID:   {"sid", TextType, 11},
-	KeySMRT:  {"smrt", TextType, 12},
-	KeySN:    {"sn", NumberType, 9},
-	KeyST:    {"st", TokenType, 13},
-	KeySTA:   {"sta", TokenType, 14},
-	KeySU:    {"su", BoolType, 0},
-	KeyTAB:   {"tab", NumberListType, 12},
-	KeyTB:    {"tb", NumberListType, 13},
-	KeyTBL:   {"tbl", NumberListType, 14},
-	KeyTPB:   {"tpb", NumberListType, 15},
-	KeyTS:    {"ts", NumberType, 10},
-	KeyTTFB:  {"ttfb", NumberType, 11},
-	KeyTTFBB: {"ttfbb", NumberType, 12},
-	KeyTTLB:  {"ttlb", NumberType, 13},
-	KeyURL:   {"url", TextType, 15},
-	KeyV:     {"v", NumberType, 14},
+// AllKeys iterates over the keys in alphabetical order.
+func AllKeys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for k := range keyCount {
+			if !yield(k) {
+				return
+			}
+		}
+	}
 }
 
 // String returns the key as it is written, such as "br".
@@ -150,118 +93,137 @@ func (k Key) String() string {
 	return keyTable[k].name
 }
 
+// Type is the type of a key's value.
+type Type uint8
+
+// The types of value.
+const (
+	BoolType       Type = iota + 1
+	NumberType          // integer, or decimal for pr
+	TextType            // string, quoted on the wire
+	TokenType           // token, bare on the wire
+	NumberListType      // inner list of numbers, each may have an object type
+	TextListType        // inner list of strings
+)
+
 // Type returns the type of the key's values in version 2; in version 1 the numeric lists are
 // single numbers and nor is a single string.
 func (k Key) Type() Type { return keyTable[k].typ }
 
-// LookupKey returns the key that is written as name.
-func LookupKey(name string) (k Key, ok bool) {
-	// A switch is faster here than a map, and needs nothing to be made at start-up.
-	switch name {
-	case "ab":
-		return KeyAB, true
-	case "bg":
-		return KeyBG, true
-	case "bl":
-		return KeyBL, true
-	case "br":
-		return KeyBR, true
-	case "bs":
-		return KeyBS, true
-	case "bsa":
-		return KeyBSA, true
-	case "bsd":
-		return KeyBSD, true
-	case "bsda":
-		return KeyBSDA, true
-	case "cdn":
-		return KeyCDN, true
-	case "cen":
-		return KeyCEN, true
-	case "cid":
-		return KeyCID, true
-	case "cmsdd":
-		return KeyCMSDD, true
-	case "cmsds":
-		return KeyCMSDS, true
-	case "cs":
-		return KeyCS, true
-	case "d":
-		return KeyD, true
-	case "dfa":
-		return KeyDFA, true
-	case "dl":
-		return KeyDL, true
-	case "e":
-		return KeyE, true
-	case "ec":
-		return KeyEC, true
-	case "h":
-		return KeyH, true
-	case "lab":
-		return KeyLAB, true
-	case "lb":
-		return KeyLB, true
-	case "ltc":
-		return KeyLTC, true
-	case "msd":
-		return KeyMSD, true
-	case "mtp":
-		return KeyMTP, true
-	case "nor":
-		return KeyNOR, true
-	case "nr":
-		return KeyNR, true
-	case "nrr":
-		return KeyNRR, true
-	case "ot":
-		return KeyOT, true
-	case "pb":
-		return KeyPB, true
-	case "pr":
-		return KeyPR, true
-	case "pt":
-		return KeyPT, true
-	case "rc":
-		return KeyRC, true
-	case "rtp":
-		return KeyRTP, true
-	case "sf":
-		return KeySF, true
-	case "sid":
-		return KeySID, true
-	case "smrt":
-		return KeySMRT, true
-	case "sn":
-		return KeySN, true
-	case "st":
-		return KeyST, true
-	case "sta":
-		return KeySTA, true
-	case "su":
-		return KeySU, true
-	case "tab":
-		return KeyTAB, true
-	case "tb":
-		return KeyTB, true
-	case "tbl":
-		return KeyTBL, true
-	case "tpb":
-		return KeyTPB, true
-	case "ts":
-		return KeyTS, true
-	case "ttfb":
-		return KeyTTFB, true
-	case "ttfbb":
-		return KeyTTFBB, true
-	case "ttlb":
-		return KeyTTLB, true
-	case "url":
-		return KeyURL, true
-	case "v":
-		return KeyV, true
+// Mode is the way in which a record reaches the server (§2).
+type Mode uint8
+
+// The modes.
+const (
+	RequestMode Mode = iota // with the request for an object, in its query or headers
+	EventMode               // in a body of its own, since version 2
+)
+
+// String returns "request" or "event".
+func (m Mode) String() string {
+	if m == EventMode {
+		return "event"
 	}
-	return 0, false
+	return "request"
+}
+
+// Header is one of the four headers that CMCD is sharded over (§3.1).
+type Header uint8
+
+// The headers. A key of event mode has none.
+const (
+	NoHeader Header = iota
+	ObjectHeader
+	RequestHeader
+	SessionHeader
+	StatusHeader
+)
+
+// String returns the name of the header as it is written, such as "CMCD-Object".
+func (h Header) String() string {
+	return [...]string{"", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status"}[h]
+}
+
+// Header returns the header that the key belongs to in a version; [NoHeader] if it has none there.
+func (k Key) Header(version int) Header {
+	switch {
+	case version < 2 && k == KeyPR:
+		return SessionHeader // version 2 made it a matter of the status
+	case version < 2 && k == KeyNRR:
+		return RequestHeader
+	case !k.In(version, RequestMode):
+		return NoHeader
+	}
+	return keyTable[k].header
+}
+
+// In reports whether the key may be sent in a version and a mode (Table 1). Version 1 knows request
+// mode only.
+func (k Key) In(version int, m Mode) bool {
+	switch {
+	case version < 2:
+		return m == RequestMode && keysOfV1&(1<<k) != 0
+	case k == KeyNRR:
+		return false
+	default:
+		return m == EventMode || keyTable[k].header != NoHeader
+	}
+}
+
+// ResponseOnly reports whether the key may be sent only with the event rr, response received.
+func (k Key) ResponseOnly() bool { return responseKeys&(1<<k) != 0 }
+
+// RoundTo returns what the values of the key are to be rounded to: 100 or 1. It is 0 for pr, and for
+// keys that are no number.
+func (k Key) RoundTo() int {
+	switch k {
+	case KeyBL, KeyDL, KeyMTP, KeyRTP, KeyTBL:
+		return 100
+	case KeyPR:
+		return 0
+	default:
+		if t := k.Type(); t == NumberType || t == NumberListType {
+			return 1
+		}
+		return 0
+	}
+}
+
+// MaxLength returns the number of characters that a version allows the string of key k, 0 if it
+// sets no limit.
+func (k Key) MaxLength(version int) int {
+	switch k {
+	case KeySID, KeyCEN:
+		return 64
+	case KeyCID:
+		if version < 2 {
+			return 64
+		}
+		return 128
+	case KeyH, KeyCDN:
+		return 128
+	default:
+		return 0
+	}
+}
+
+// Tokens returns the tokens that the specification defines for the key, nil if its values are none.
+// The caller must not change them.
+func (k Key) Tokens() []string {
+	switch k {
+	case KeyE:
+		return eventTokens[:]
+	case KeyOT:
+		return objectTokens[:]
+	case KeySF:
+		return formatTokens[:]
+	case KeyST:
+		return streamTokens[:]
+	case KeySTA:
+		return stateTokens[:]
+	default:
+		return nil
+	}
 }
 
 func (k Key) slot() int8 { return keyTable[k].index }

@@ -20,12 +20,12 @@ const (
 // of nor in version 1 are found where those of version 2 are. The value of nor is not
 // percent-decoded a second time (version 1 asks players to encode it, few do).
 func Parse(record string) (Values, error) {
-	var p parser
-	p.record(record)
-	if err := p.finish(); err != nil {
+	var d Decoder
+	v, err := d.Parse(record)
+	if err != nil {
 		return Values{}, err
 	}
-	return p.v, nil
+	return *v, nil
 }
 
 // ParseBody decodes the body of a report (§3.3): records separated by line feeds. Empty lines are
@@ -52,17 +52,59 @@ func SplitBody(body string) iter.Seq[string] {
 	}
 }
 
-// parser decodes records into v. Its cost is linear in the length of the input, see closing. It
-// has v as a value, because behind a pointer v would have to be on the heap.
+// Decoder decodes records one after the other and uses the same memory for all of them, so that
+// decoding allocates nothing. What its methods return is valid until the next call;
+// [Values.Clone] keeps it. A Decoder must not be copied, nor used from several goroutines at once.
+// The zero value is ready.
+type Decoder struct {
+	// PercentDecodings is how often the query argument may be percent-decoded: as often as it still
+	// looks encoded, but no more than that. The logs of CDNs hold queries that were encoded up to
+	// three times. Zero means once.
+	PercentDecodings int
+
+	p      parser
+	memory []byte
+}
+
+// maxMemory is how large a buffer a Decoder keeps.
+const maxMemory = 64 << 10
+
+// Parse is [Parse] without allocations.
+func (d *Decoder) Parse(record string) (*Values, error) {
+	d.p.reset()
+	d.p.record(record)
+	if err := d.p.finish(); err != nil {
+		return &d.p.v, err
+	}
+	return &d.p.v, nil
+}
+
+// parser decodes records into v. Its cost is linear in the length of the input, see closing.
 type parser struct {
 	v Values
 	s string
 	i int
+	// owned is the memory of s if nobody else sees it, so that escapes can be resolved in place;
+	// scratch is where they are resolved otherwise.
+	owned, scratch []byte
+	// printable says that the rest of s was looked through for what is not.
+	printable bool
+	// slow has every member read by member: what fast accepts must come out the same.
+	slow bool
 	// scalars and lists are the list keys that came as a single value and as a list.
 	scalars, lists uint64
 	// noSure and noClosing say that the rest of s has no sure, or no possible, end of a string;
 	// the second element speaks of strings in lists.
 	noSure, noClosing [2]bool
+}
+
+// reset forgets the record, not the memory.
+func (p *parser) reset() {
+	v := &p.v
+	v.has, v.flags, v.single, v.Warnings = 0, 0, 0, 0
+	v.numbers, v.strings, v.Custom = v.numbers[:0], v.strings[:0], v.Custom[:0]
+	p.owned, p.scratch = nil, p.scratch[:0]
+	p.scalars, p.lists = 0, 0
 }
 
 // kind is what a value looks like on the wire.
@@ -86,12 +128,16 @@ type value struct {
 
 func (p *parser) warn(w Warning) { p.v.Warnings |= w }
 
+// record adds the record s to v. The bytes of s are those of owned, or owned is nil.
 func (p *parser) record(s string) {
-	p.s, p.i = p.clean(s), 0
+	p.s, p.i, p.printable = s, 0, false
 	p.noSure, p.noClosing = [2]bool{}, [2]bool{}
 	for {
 		p.space()
 		if p.i == len(p.s) {
+			if strings.HasSuffix(trimRight(p.s), ",") {
+				p.warn(WarnComma)
+			}
 			return
 		}
 		if p.s[p.i] == ',' {
@@ -99,7 +145,12 @@ func (p *parser) record(s string) {
 			p.i++
 			continue
 		}
-		p.member()
+		if p.slow || !p.fast() {
+			if p.clean() {
+				continue
+			}
+			p.member()
+		}
 		p.space()
 		if p.i == len(p.s) {
 			return
@@ -112,10 +163,6 @@ func (p *parser) record(s string) {
 			}
 		}
 		p.i++
-		p.space()
-		if p.i == len(p.s) {
-			p.warn(WarnComma)
-		}
 	}
 }
 
@@ -141,21 +188,31 @@ func (p *parser) finish() error {
 	return nil
 }
 
-// scalarInV1 has the list keys that version 1 knows, where they are single values.
-const scalarInV1 uint64 = 1<<KeyBL | 1<<KeyBR | 1<<KeyMTP | 1<<KeyNOR | 1<<KeyTB
-
-// clean makes s printable: a record must fit into one line and into a database.
-func (p *parser) clean(s string) string {
+// clean makes the rest of s printable: a record must fit into one line and into a database. It reports
+// whether that changed anything.
+func (p *parser) clean() bool {
+	if p.printable {
+		return false
+	}
+	p.printable = true
+	rest := p.s[p.i:]
 	i := 0
-	for i < len(s) && s[i] >= ' ' && s[i] < 0x7f {
+	for i < len(rest) && classes[rest[i]]&plainByte != 0 {
 		i++
 	}
-	if i == len(s) {
-		return s
+	if i == len(rest) {
+		return false
 	}
-	if strings.TrimRight(s[i:], "\r\n\t ") == "" { // every player ends its body with a line feed
-		return s[:i]
+	if strings.TrimRight(rest[i:], "\r\n\t ") == "" { // many a body ends with a line feed
+		p.s = p.s[:p.i+i]
+		return true
 	}
+	p.s, p.owned = p.s[:p.i]+p.printed(rest), nil
+	return true
+}
+
+// printed returns s with a space in place of each control character, and U+FFFD for what is no UTF-8.
+func (p *parser) printed(s string) string {
 	strange := false
 	s = strings.Map(func(r rune) rune {
 		strange = strange || r != '\t' && (r < ' ' || r >= 0x7f)

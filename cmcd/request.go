@@ -14,40 +14,86 @@ var headerNames = [...]string{"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cm
 // arguments the last good one is taken. The result is false if the request has no CMCD, or none
 // that is of use.
 func FromRequest(rawQuery string, h http.Header) (Values, bool) {
-	var p parser
+	var d Decoder
+	v, ok := d.FromRequest(rawQuery, h)
+	if !ok {
+		return Values{}, false
+	}
+	return *v, true
+}
+
+// FromRequest is [FromRequest] without allocations.
+func (d *Decoder) FromRequest(rawQuery string, h http.Header) (*Values, bool) {
+	d.p.reset()
 	headers := false
 	for _, name := range headerNames {
 		for _, record := range h[name] {
 			if record != "" {
 				headers = true
-				p.record(record)
+				d.p.record(record)
 			}
 		}
 	}
 	if headers {
-		if p.finish() != nil {
-			return Values{}, false
+		if d.p.finish() != nil {
+			return nil, false
 		}
 		if _, _, ok := nextArgument(rawQuery, 0); ok {
-			p.warn(WarnQueryIgnored)
+			d.p.warn(WarnQueryIgnored)
 		}
-		return p.v, true
+		return &d.p.v, true
 	}
+	start, end, ok := nextArgument(rawQuery, 0)
+	if !ok {
+		return nil, false
+	}
+	_, _, repeated := nextArgument(rawQuery, end)
+	if repeated {
+		start, end, _ = lastArgument(rawQuery, len(rawQuery))
+	}
+	for ok {
+		d.p.reset()
+		d.decode(argumentValue(rawQuery[start:end]))
+		if d.p.finish() == nil {
+			if repeated {
+				d.p.warn(WarnRepeated)
+			}
+			return &d.p.v, true
+		}
+		start, end, ok = lastArgument(rawQuery, start)
+	}
+	return nil, false
+}
 
-	var last Values
-	found := false
-	for start, end, ok := nextArgument(rawQuery, 0); ok; start, end, ok = nextArgument(rawQuery, end) {
-		p = parser{}
-		p.record(p.percentDecode(argumentValue(rawQuery[start:end])))
-		if p.finish() != nil {
-			continue
-		}
-		if found {
-			p.warn(WarnRepeated)
-		}
-		last, found = p.v, true
+// decode adds the value of a query argument to the record.
+func (d *Decoder) decode(value string) {
+	if cap(d.memory) > maxMemory || cap(d.memory) < len(value) {
+		d.memory = make([]byte, len(value))
 	}
-	return last, found
+	b := d.memory[:len(value)]
+	n, broken := percentDecode(b, value)
+	for i := 1; i < d.PercentDecodings && encoded(b[:n]); i++ {
+		n, broken = percentDecode(b, unsafe.String(unsafe.SliceData(b), n))
+	}
+	if broken {
+		d.p.warn(WarnPercent)
+	}
+	d.p.owned = b[:n]
+	d.p.record(unsafe.String(unsafe.SliceData(b), n))
+}
+
+// encoded reports whether a record is still percent-encoded: escapes stand nowhere in a record but in
+// its strings.
+func encoded(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case c == '"':
+			return false
+		case c == '%' && i+2 < len(b) && unhex[b[i+1]] < 16 && unhex[b[i+2]] < 16:
+			return true
+		}
+	}
+	return false
 }
 
 // StripQuery returns rawQuery without its CMCD arguments, and all else byte for byte. A cache uses
@@ -91,39 +137,52 @@ func nextArgument(query string, from int) (start, end int, ok bool) {
 	}
 }
 
+// lastArgument returns where the last CMCD argument of query[:end] begins and ends.
+func lastArgument(query string, end int) (start, stop int, ok bool) {
+	for {
+		n := strings.LastIndex(query[:end], "CMCD")
+		if n < 0 {
+			return 0, 0, false
+		}
+		end = n
+		after := n + len("CMCD")
+		if n > 0 && query[n-1] != '&' || after < len(query) && query[after] != '=' && query[after] != '&' {
+			continue
+		}
+		stop = len(query)
+		if n := strings.IndexByte(query[after:], '&'); n >= 0 {
+			stop = after + n
+		}
+		return n, stop, true
+	}
+}
+
 func argumentValue(argument string) string {
 	_, value, _ := strings.Cut(argument, "=")
 	return value
 }
 
-// percentDecode undoes the encoding of forms: players write a space as + or as %20.
-func (p *parser) percentDecode(s string) string {
-	i := 0
-	for i < len(s) && s[i] != '%' && s[i] != '+' {
-		i++
-	}
-	if i == len(s) {
-		return s
-	}
-	b := make([]byte, len(s))
-	w := copy(b, s[:i])
-	for ; i < len(s); i++ {
+// percentDecode undoes the encoding of forms: players write a space as + or as %20. It writes to b, which
+// is at least as long as s and may be its memory, and returns how much. A percent sign that begins no
+// escape is broken, and stays.
+func percentDecode(b []byte, s string) (n int, broken bool) {
+	for i := 0; i < len(s) && n < len(b); i++ {
 		c := s[i]
-		switch {
-		case c == '+':
+		switch c {
+		case '+':
 			c = ' '
-		case c != '%':
-		case i+2 < len(s) && unhex[s[i+1]] < 16 && unhex[s[i+2]] < 16:
-			c = unhex[s[i+1]]<<4 | unhex[s[i+2]]
-			i += 2
-		default:
-			p.warn(WarnPercent)
+		case '%':
+			if i+2 < len(s) && unhex[s[i+1]] < 16 && unhex[s[i+2]] < 16 {
+				c = unhex[s[i+1]]<<4 | unhex[s[i+2]]
+				i += 2
+			} else {
+				broken = true
+			}
 		}
-		b[w] = c
-		w++
+		b[n] = c
+		n++
 	}
-	// b is not written to any more, so it can serve as the string's memory.
-	return unsafe.String(unsafe.SliceData(b), w)
+	return n, broken
 }
 
 // unhex has the value of every hexadecimal digit, and 255 for any other byte.

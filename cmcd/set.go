@@ -1,5 +1,7 @@
 package cmcd
 
+import "slices"
+
 // mark notes that key k has got a good value.
 func (p *parser) mark(k Key) {
 	if p.v.Has(k) {
@@ -56,15 +58,19 @@ func (p *parser) fit(k Key, v *value) bool {
 		if v.kind != quoted {
 			p.warn(WarnUnquoted)
 		}
-		if m := maxLength(k); m > 0 && len(v.Text) > m {
-			p.warn(WarnTooLong)
-		}
+		p.checkLength(k, len(v.Text))
 		v.Type = ""
 		if k != KeyNOR {
 			v.Range = ""
 		}
 		v.Number = 0
 		return true
+	}
+}
+
+func (p *parser) checkLength(k Key, n int) {
+	if m := k.MaxLength(2); m > 0 && n > m {
+		p.warn(WarnTooLong)
 	}
 }
 
@@ -111,49 +117,5 @@ func (p *parser) fitNumber(k Key, v *value) bool {
 	}
 }
 
-// maxLength is the number of characters that the specification allows string key k, 0 if it sets
-// no limit.
-func maxLength(k Key) int {
-	switch k {
-	case KeySID, KeyCEN:
-		return 64
-	case KeyCID, KeyH, KeyCDN:
-		return 128
-	default:
-		return 0
-	}
-}
-
 // knownToken reports whether the specification defines the token for key k.
-func knownToken(k Key, token string) bool {
-	switch k {
-	case KeyE:
-		switch token {
-		case "abs", "abe", "ae", "as", "b", "bc", "c", "ce", "e", "h", "m", "pc", "pe", "pr", "ps",
-			"rr", "sk", "t", "um":
-			return true
-		}
-	case KeyOT:
-		switch token {
-		case "m", "a", "v", "av", "i", "c", "tt", "k", "o":
-			return true
-		}
-	case KeySF:
-		switch token {
-		case "d", "h", "e", "s", "o":
-			return true
-		}
-	case KeyST:
-		switch token {
-		case "v", "l", "ll":
-			return true
-		}
-	case KeySTA:
-		switch token {
-		case "s", "p", "k", "r", "a", "w", "e", "f", "q", "d":
-			return true
-		}
-	default:
-	}
-	return false
-}
+func knownToken(k Key, token string) bool { return slices.Contains(k.Tokens(), token) }

@@ -1,6 +1,9 @@
 package cmcd
 
-import "strings"
+import (
+	"strings"
+	"unsafe"
+)
 
 // quoted reads the string that begins at p.i. If it has no end, it is passed over up to the next
 // comma, and ok is false.
@@ -13,11 +16,10 @@ func (p *parser) quoted(inList bool) (text string, ok bool) {
 		return "", false
 	}
 	p.i = end + 1
-	text = p.s[start:end]
 	if escaped {
-		text = p.unescape(text)
+		return p.unescape(start, end), true
 	}
-	return text, true
+	return p.s[start:end], true
 }
 
 // closing returns where the string that begins at start ends, -1 if nowhere. As some players do
@@ -98,17 +100,29 @@ func (p *parser) follows(i int, inList bool) (sure, maybe bool) {
 	return i == len(p.s) || strings.IndexByte("=,;", p.s[i]) >= 0, true
 }
 
-// unescape resolves \" and \\; any other backslash stands for itself.
-func (p *parser) unescape(s string) string {
-	var b strings.Builder
-	b.Grow(len(s))
+// unescape returns p.s[start:end] with \" and \\ resolved; any other backslash stands for itself. Where
+// the memory of s is the parser's own, the text is written over what it is made from.
+func (p *parser) unescape(start, end int) string {
+	s := p.s[start:end]
+	var b []byte
+	if p.owned != nil {
+		b = p.owned[start:start]
+	} else {
+		if cap(p.scratch)-len(p.scratch) < len(s) { // what lies in the old memory stays there
+			p.scratch = make([]byte, 0, max(len(s), min(2*cap(p.scratch), maxMemory)))
+		}
+		b = p.scratch[len(p.scratch):]
+	}
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\') {
 			i++
 		}
-		b.WriteByte(s[i])
+		b = append(b, s[i])
 	}
-	return b.String()
+	if p.owned == nil {
+		p.scratch = p.scratch[:len(p.scratch)+len(b)]
+	}
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 // scalar reads the value of key k, which is no list.
@@ -227,14 +241,14 @@ func (p *parser) number(s string) (n float64, decimal, ok bool) {
 func (p *parser) list(k Key) {
 	listKey := k.Type() == NumberListType || k.Type() == TextListType
 	p.i++
-	start := len(p.v.items)
+	numbers, list := len(p.v.numbers), len(p.v.strings)
 	var first value
 	count := 0
 	for {
 		p.space()
 		if p.i == len(p.s) {
 			p.warn(WarnBadValue) // cut off: the last item may be half of one
-			p.v.items = p.v.items[:start]
+			p.v.numbers, p.v.strings = p.v.numbers[:numbers], p.v.strings[:list]
 			return
 		}
 		switch p.s[p.i] {
@@ -246,19 +260,8 @@ func (p *parser) list(k Key) {
 				p.set(k, first)
 			case !listKey:
 				p.warn(WarnBadValue)
-			case count == 1 && first.Type == "" && first.Range == "":
-				p.mark(k)
-				p.lists |= 1 << k
-				p.v.setSingle(k, first.Number, first.Text)
 			default:
-				if count == 1 {
-					p.v.items = append(p.v.items, first.Item)
-				}
-				p.mark(k)
-				p.lists |= 1 << k
-				p.v.has |= 1 << k
-				p.v.single &^= 1 << k
-				p.v.spans[k.slot()] = span{uint32(start), uint32(len(p.v.items))}
+				p.setList(k, first, count, numbers, list)
 			}
 			return
 		case ',':
@@ -268,7 +271,7 @@ func (p *parser) list(k Key) {
 			p.space()
 			if p.i < len(p.s) && strings.IndexByte(`-"0123456789),`, p.s[p.i]) < 0 {
 				p.warn(WarnBadValue)
-				p.v.items = p.v.items[:start]
+				p.v.numbers, p.v.strings = p.v.numbers[:numbers], p.v.strings[:list]
 				p.i = comma
 				return
 			}
@@ -283,26 +286,45 @@ func (p *parser) list(k Key) {
 		if count++; count == 1 {
 			first = item
 		} else if listKey {
-			p.add(first, item, count)
+			if count == 2 {
+				p.add(k, first)
+			}
+			p.add(k, item)
 		}
 	}
 }
 
-// add keeps an item of a list with several. The first waits for the second, because a list of one
-// needs no memory.
-func (p *parser) add(first, item value, count int) {
-	if p.v.items == nil {
-		// Nearly every item of a list with several has one parameter.
-		p.v.items = make([]Item, 0, min(2+strings.Count(p.s[p.i:], ";"), maxItems)+2)
-	}
-	if len(p.v.items)+2 > maxItems {
-		p.warn(WarnTooMany)
+// setList gives k the list of count items that begins in numbers or in strings. The first waits for the
+// second, because a list of one needs no memory.
+func (p *parser) setList(k Key, first value, count, numbers, list int) {
+	p.mark(k)
+	p.lists |= 1 << k
+	if count == 1 && first.Type == "" && first.Range == "" {
+		p.v.setSingle(k, first.Number, first.Text)
 		return
 	}
-	if count == 2 {
-		p.v.items = append(p.v.items, first.Item)
+	if count == 1 {
+		p.add(k, first)
 	}
-	p.v.items = append(p.v.items, item.Item)
+	p.v.has |= 1 << k
+	p.v.single &^= 1 << k
+	if k.Type() == TextListType {
+		p.v.spans[k.slot()] = span{uint32(list), uint32(len(p.v.strings))}
+	} else {
+		p.v.spans[k.slot()] = span{uint32(numbers), uint32(len(p.v.numbers))}
+	}
+}
+
+// add keeps an item of a list with several.
+func (p *parser) add(k Key, item value) {
+	switch {
+	case len(p.v.numbers)+len(p.v.strings) >= maxItems:
+		p.warn(WarnTooMany)
+	case k.Type() == TextListType:
+		p.v.strings = append(p.v.strings, stringItem{item.Text, item.Range})
+	default:
+		p.v.numbers = append(p.v.numbers, numberItem{item.Number, item.Type})
+	}
 }
 
 // item reads one item of a list with its parameters.

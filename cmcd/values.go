@@ -4,6 +4,7 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"strings"
 )
 
 // Values are the keys and values of one CMCD record. The zero value holds none, and is of
@@ -17,16 +18,28 @@ type Values struct {
 	single uint64
 	nums   [numberCount + listCount]float64
 	texts  [textCount + 2]string
-	spans  [listCount]span
-	items  []Item
+	// spans are where the lists of several items lie in numbers or strings. A decoder uses the memory
+	// again, so that what is not in has means nothing.
+	spans   [listCount]span
+	numbers []numberItem
+	strings []stringItem
 	// Custom are the keys that the specification does not define, in the order they came.
 	Custom []CustomValue
 	// Warnings are the tolerances that decoding made use of.
 	Warnings Warning
 }
 
-// span is where a list lies in items.
+// span is where a list lies.
 type span struct{ start, end uint32 }
+
+// numberItem and stringItem are what an Item of a numeric list and one of a list of strings hold.
+type (
+	numberItem struct {
+		number     float64
+		objectType string
+	}
+	stringItem struct{ text, byteRange string }
+)
 
 // Item is one member of an inner list such as br=(3000;v 128;a), or a scalar where version 1 has
 // no list.
@@ -95,16 +108,16 @@ func (v *Values) NumberFor(k Key, objectType string) (float64, bool) {
 	if v.single&(1<<k) != 0 {
 		return v.nums[numberCount+k.slot()], true
 	}
-	items := v.many(k)
+	items := v.numbersOf(k)
 	if len(items) == 0 {
 		return 0, false
 	}
-	for _, item := range items {
-		if objectType != "" && item.Type == objectType {
-			return item.Number, true
+	for i := range items {
+		if objectType != "" && items[i].objectType == objectType {
+			return items[i].number, true
 		}
 	}
-	return items[0].Number, true
+	return items[0].number, true
 }
 
 // Text returns the value of a string or token key, "" if the record does not have it.
@@ -115,23 +128,48 @@ func (v *Values) Text(k Key) string {
 	return v.texts[k.slot()]
 }
 
-// List returns the items of a list key. The caller must not change them.
+// List returns the items of a list key, nil if the record does not have it.
 func (v *Values) List(k Key) []Item {
 	if !v.Has(k) || k.Type() != NumberListType && k.Type() != TextListType {
 		return nil
 	}
-	if v.single&(1<<k) == 0 {
-		return v.many(k)
-	}
-	if k.Type() == TextListType {
-		return []Item{{Text: v.texts[k.singleText()]}}
-	}
-	return []Item{{Number: v.nums[numberCount+k.slot()]}}
+	return slices.AppendSeq([]Item{}, v.Items(k))
 }
 
-func (v *Values) many(k Key) []Item {
+// Items iterates over the items of a list key.
+func (v *Values) Items(k Key) iter.Seq[Item] {
+	return func(yield func(Item) bool) {
+		isText := k.Type() == TextListType
+		switch {
+		case !v.Has(k) || !isText && k.Type() != NumberListType:
+		case v.single&(1<<k) != 0 && isText:
+			yield(Item{Text: v.texts[k.singleText()]})
+		case v.single&(1<<k) != 0:
+			yield(Item{Number: v.nums[numberCount+k.slot()]})
+		case isText:
+			for _, item := range v.stringsOf(k) {
+				if !yield(Item{Text: item.text, Range: item.byteRange}) {
+					return
+				}
+			}
+		default:
+			for _, item := range v.numbersOf(k) {
+				if !yield(Item{Number: item.number, Type: item.objectType}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (v *Values) numbersOf(k Key) []numberItem {
 	s := v.spans[k.slot()]
-	return v.items[s.start:s.end:s.end]
+	return v.numbers[s.start:s.end]
+}
+
+func (v *Values) stringsOf(k Key) []stringItem {
+	s := v.spans[k.slot()]
+	return v.strings[s.start:s.end]
 }
 
 // Version returns the version of CMCD that the record is of: its key v, else 1.
@@ -170,16 +208,53 @@ func (v *Values) SetText(k Key, s string) {
 // SetList gives list key k the items.
 func (v *Values) SetList(k Key, items ...Item) {
 	k.must(NumberListType, TextListType)
-	v.has |= 1 << k
 	v.single &^= 1 << k
 	if len(items) == 1 && items[0].Type == "" && items[0].Range == "" {
 		v.setSingle(k, items[0].Number, items[0].Text)
 		return
 	}
-	// The clipped capacity makes append copy, so that copies of v do not see each other's items.
-	start := len(v.items)
-	v.items = append(v.items[:start:start], items...)
-	v.spans[k.slot()] = span{uint32(start), uint32(len(v.items))}
+	// The items of the other lists move to new memory, so that copies of v do not see each other's, and
+	// those that k had before are gone.
+	v.has &^= 1 << k
+	if k.Type() == TextListType {
+		all := make([]stringItem, 0, len(v.strings)+len(items))
+		for other := range v.lists(TextListType) {
+			start := len(all)
+			all = append(all, v.stringsOf(other)...)
+			v.spans[other.slot()] = span{uint32(start), uint32(len(all))}
+		}
+		start := len(all)
+		for _, item := range items {
+			all = append(all, stringItem{item.Text, item.Range})
+		}
+		v.strings = all
+		v.spans[k.slot()] = span{uint32(start), uint32(len(all))}
+	} else {
+		all := make([]numberItem, 0, len(v.numbers)+len(items))
+		for other := range v.lists(NumberListType) {
+			start := len(all)
+			all = append(all, v.numbersOf(other)...)
+			v.spans[other.slot()] = span{uint32(start), uint32(len(all))}
+		}
+		start := len(all)
+		for _, item := range items {
+			all = append(all, numberItem{item.Number, item.Type})
+		}
+		v.numbers = all
+		v.spans[k.slot()] = span{uint32(start), uint32(len(all))}
+	}
+	v.has |= 1 << k
+}
+
+// lists iterates over the keys of type t that have other than one plain item.
+func (v *Values) lists(t Type) iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for k := range v.Keys() {
+			if k.Type() == t && v.single&(1<<k) == 0 && !yield(k) {
+				return
+			}
+		}
+	}
 }
 
 func (v *Values) setSingle(k Key, number float64, text string) {
@@ -190,6 +265,79 @@ func (v *Values) setSingle(k Key, number float64, text string) {
 	} else {
 		v.nums[numberCount+k.slot()] = number
 	}
+}
+
+// Clone returns a copy that shares no memory with v, nor with what v was decoded from: its strings lie
+// in one piece of memory, which is as large as they are.
+func (v *Values) Clone() Values {
+	w := Values{has: v.has, flags: v.flags, single: v.single, Warnings: v.Warnings}
+	numbers, list, size := 0, 0, 0
+	for k := range v.Keys() {
+		switch k.Type() {
+		case TextType, TokenType:
+			size += len(v.texts[k.slot()])
+		case NumberListType, TextListType:
+			for item := range v.Items(k) {
+				size += len(item.Text) + len(item.Type) + len(item.Range)
+			}
+			if v.single&(1<<k) == 0 {
+				s := v.spans[k.slot()]
+				if k.Type() == TextListType {
+					list += int(s.end - s.start)
+				} else {
+					numbers += int(s.end - s.start)
+				}
+			}
+		default:
+		}
+	}
+	for _, c := range v.Custom {
+		size += len(c.Key) + len(c.Value)
+	}
+	var memory strings.Builder
+	memory.Grow(size)
+	keep := func(s string) string {
+		start := memory.Len()
+		memory.WriteString(s)
+		return memory.String()[start:]
+	}
+	w.numbers, w.strings = slices.Grow(w.numbers, numbers), slices.Grow(w.strings, list)
+	for k := range v.Keys() {
+		switch k.Type() {
+		case BoolType:
+		case NumberType:
+			w.nums[k.slot()] = v.nums[k.slot()]
+		case TextType, TokenType:
+			w.texts[k.slot()] = keep(v.texts[k.slot()])
+		case NumberListType:
+			if v.single&(1<<k) != 0 {
+				w.nums[numberCount+k.slot()] = v.nums[numberCount+k.slot()]
+				continue
+			}
+			start := len(w.numbers)
+			for _, item := range v.numbersOf(k) {
+				w.numbers = append(w.numbers, numberItem{item.number, keep(item.objectType)})
+			}
+			w.spans[k.slot()] = span{uint32(start), uint32(len(w.numbers))}
+		case TextListType:
+			if v.single&(1<<k) != 0 {
+				w.texts[k.singleText()] = keep(v.texts[k.singleText()])
+				continue
+			}
+			start := len(w.strings)
+			for _, item := range v.stringsOf(k) {
+				w.strings = append(w.strings, stringItem{keep(item.text), keep(item.byteRange)})
+			}
+			w.spans[k.slot()] = span{uint32(start), uint32(len(w.strings))}
+		}
+	}
+	if len(v.Custom) > 0 {
+		w.Custom = make([]CustomValue, len(v.Custom))
+		for i, c := range v.Custom {
+			w.Custom[i] = CustomValue{keep(c.Key), keep(c.Value), c.Bare}
+		}
+	}
+	return w
 }
 
 // Equal reports whether v and w say the same. Warnings do not count, and neither does the order of
