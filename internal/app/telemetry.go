@@ -1,7 +1,10 @@
 package app
 
 import (
+	"context"
+
 	"github.com/weir-stream/weir/internal/lifecycle"
+	"github.com/weir-stream/weir/internal/telemetry"
 	"github.com/weir-stream/weir/internal/telemetry/bus"
 	"github.com/weir-stream/weir/internal/telemetry/collector"
 	"github.com/weir-stream/weir/internal/telemetry/store/duckdb"
@@ -29,7 +32,9 @@ func newTelemetry(n *node) (*telemetryRole, error) {
 	}
 	b.Subscribe("store", store)
 	reports, err := collector.New(collector.Settings{
-		Config: c.Collector, Edge: n.config.Node.ID, Report: b.Report, Log: n.log.With("part", "collector"), Registerer: n.registry,
+		Config: c.Collector, Edge: n.config.Node.ID,
+		Report: func(r telemetry.Report) { _ = b.Accept(context.Background(), []telemetry.Report{r}) },
+		Log:    n.log.With("part", "collector"), Registerer: n.registry,
 	})
 	if err != nil {
 		return nil, err

@@ -84,11 +84,15 @@ func (r *Request) Looked() (looked, hit bool) {
 	return true, false
 }
 
-// Report is one CMCD event record that a player posted to the collector.
+// Report is what a player posted to the collector: a CMCD record, or an event of the events API in
+// the words of CMCD.
 type Report struct {
-	// ID identifies the record for ever (UUIDv7).
+	// ID identifies the record for ever. It begins with 48 bits of Unix time in milliseconds: of the
+	// player's clock (UUIDv8) where the rest is made of what a resend of the record has as well, so
+	// that both have the same ID; else of the receipt (UUIDv7).
 	ID uuid.UUID
-	// Time is when the collector received it; the player's own clock is the CMCD key ts.
+	// Time is when the collector received it; the player's own clock is the CMCD key ts. Records of
+	// one body are a microsecond apart, in their order.
 	Time time.Time
 	// Edge is the identifier of the node that received it.
 	Edge      string
@@ -97,6 +101,27 @@ type Report struct {
 	// Path is the path that the report was posted to.
 	Path string
 	CMCD cmcd.Values
+	// ClockOffset is what to add to the player's clock to have the server's: the smallest difference
+	// of the session so far between receipt and ts; nil if it is not known. It is too large by the
+	// time that the fastest report took on its way.
+	ClockOffset *time.Duration
+	// Playback is what an event of the events API says beyond CMCD, nil in all other reports.
+	Playback *Playback
+}
+
+// Playback is what CMCD has no key for. The zero value of a field means "not known".
+type Playback struct {
+	// EventID and EventType are the sender's: its name for this event, and for events of this kind.
+	EventID, EventType string
+	// Customer is the subscriber.
+	Customer             string
+	DeviceType, DeviceOS string
+	// Quality is the sender's word for it, such as "HD".
+	Quality              string
+	Country, State, City string
+	// Watched is how long the viewer has watched, Completion how much of the title, from 0 to 1.
+	Watched    time.Duration
+	Completion *float64
 }
 
 // StateChange returns the player's state if the report is of a change of state (event ps), else "".
@@ -138,6 +163,9 @@ func (b Batch) Len() int { return len(b.Requests) + len(b.Reports) }
 type Sink interface {
 	Append(ctx context.Context, batch Batch) error
 }
+
+// ErrFull says that there is no room for records at the moment, and that none of them was taken.
+var ErrFull = errors.New("no room for records at the moment")
 
 // permanentError marks an error after which trying again is of no use.
 type permanentError struct{ error }

@@ -67,42 +67,62 @@ func (b *Bus) Subscribe(name string, sink telemetry.Sink) {
 	b.sinks = append(b.sinks, newSinkQueue(b, name, sink))
 }
 
-// Request hands a request to the bus. It never blocks.
+// Request hands a request to the bus. It never blocks, and drops and counts what finds no room.
 func (b *Bus) Request(r telemetry.Request) {
 	b.requests.Inc()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.refuse() {
+	if b.stopped {
+		for _, q := range b.sinks {
+			b.drop(q.name, stopped, 1)
+		}
 		return
 	}
 	b.open.Requests = append(b.open.Requests, r)
 	b.closeIfFull()
 }
 
-// Report hands a report to the bus. It never blocks.
-func (b *Bus) Report(r telemetry.Report) {
-	b.reports.Inc()
+// Accept hands reports to the bus: all of them, or none. When it has returned nil they are where
+// this bus promises to keep them: in memory, with room for them in the queue of every sink, whatever
+// else comes. The error is [telemetry.ErrFull] if a sink has no room for them, [ErrStopped] after the
+// end of Run, or that of ctx; then none was taken, and to try again is the caller's affair. The bus
+// does not keep the slice.
+func (b *Bus) Accept(ctx context.Context, reports []telemetry.Report) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("hand %d reports to the bus: %w", len(reports), err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.refuse() {
-		return
-	}
-	b.open.Reports = append(b.open.Reports, r)
-	b.closeIfFull()
-}
-
-// Dropped returns how many records were dropped, for whatever reason; one that several sinks did
-// not get counts several times.
-func (b *Bus) Dropped() int64 { return b.dropped.Load() }
-
-func (b *Bus) refuse() bool {
 	if b.stopped {
-		for _, q := range b.sinks {
-			b.drop(q.name, stopped, 1)
+		b.metrics.refused.WithLabelValues(stopped).Add(float64(len(reports)))
+		return fmt.Errorf("hand %d reports to the bus: %w", len(reports), ErrStopped)
+	}
+	for _, q := range b.sinks {
+		if !q.room(len(b.open.Reports) + len(reports)) {
+			b.metrics.refused.WithLabelValues(full).Add(float64(len(reports)))
+			return fmt.Errorf("hand %d reports to the bus: sink %s: %w", len(reports), q.name, telemetry.ErrFull)
 		}
 	}
-	return b.stopped
+	b.reports.Add(float64(len(reports)))
+	b.open.Reports = append(b.open.Reports, reports...)
+	b.closeIfFull()
+	return nil
 }
+
+// Load returns how full the fullest queue is, from 0 to 1.
+func (b *Bus) Load() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	waiting := 0
+	for _, q := range b.sinks {
+		waiting = max(waiting, q.waiting())
+	}
+	return min(1, float64(waiting+b.open.Len())/float64(b.config.QueueRecords))
+}
+
+// Dropped returns how many records were dropped after the bus had taken them, for whatever reason;
+// one that several sinks did not get counts several times.
+func (b *Bus) Dropped() int64 { return b.dropped.Load() }
 
 func (b *Bus) drop(sink, reason string, n int) {
 	b.dropped.Add(int64(n))
@@ -116,7 +136,7 @@ func (b *Bus) closeIfFull() {
 }
 
 // closeBatch hands the open batch to every sink. The caller holds b.mu, so that all sinks see the
-// records in the same order.
+// records in the same order, and so that nothing takes the room that Accept has found.
 func (b *Bus) closeBatch() {
 	batch := b.open
 	if batch.Len() == 0 {
@@ -128,7 +148,11 @@ func (b *Bus) closeBatch() {
 		Reports:  make([]telemetry.Report, 0, len(batch.Reports)),
 	}
 	for _, q := range b.sinks {
-		if !q.put(batch) {
+		switch {
+		case q.put(batch):
+		case q.put(telemetry.Batch{Reports: batch.Reports}): // Accept found room for them
+			b.drop(q.name, full, len(batch.Requests))
+		default:
 			b.drop(q.name, full, batch.Len())
 		}
 	}

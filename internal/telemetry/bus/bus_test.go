@@ -96,7 +96,9 @@ func TestABatchClosesByCount(t *testing.T) {
 		stop := start(t, b)
 		sent := time.Now()
 		for range b.config.BatchRecords {
-			b.Report(telemetry.Report{})
+			if err := b.Accept(t.Context(), []telemetry.Report{{}}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		synctest.Wait()
 		if len(sink.sizes) != 1 || sink.sizes[0] != b.config.BatchRecords || !sink.at[0].Equal(sent) {

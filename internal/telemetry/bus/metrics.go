@@ -2,7 +2,7 @@ package bus
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// The reasons why a record was dropped.
+// The reasons why a record was dropped or refused.
 const (
 	full      = "full"      // there was no room in the sink's queue
 	stopped   = "stopped"   // it came after the bus had stopped
@@ -13,6 +13,7 @@ const (
 
 type metrics struct {
 	records *prometheus.CounterVec
+	refused *prometheus.CounterVec
 	dropped *prometheus.CounterVec
 	retries *prometheus.CounterVec
 	append  *prometheus.HistogramVec
@@ -24,6 +25,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_telemetry_bus_records_total", Help: "Records that were handed to the bus.",
 		}, []string{"kind"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_telemetry_bus_refused_records_total", Help: "Reports that the bus did not accept, and of which it told so.",
+		}, []string{"reason"}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_telemetry_bus_dropped_records_total", Help: "Records that a sink did not get.",
 		}, []string{"sink", "reason"}),
@@ -41,7 +45,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.records, m.dropped, m.retries, m.append, m.queued} {
+	for _, c := range []prometheus.Collector{m.records, m.refused, m.dropped, m.retries, m.append, m.queued} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -37,8 +37,25 @@ func newSinkQueue(b *Bus, name string, sink telemetry.Sink) *sinkQueue {
 	}
 }
 
+// room reports whether n more records would find room.
+func (q *sinkQueue) room(n int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.records+n <= q.bus.config.QueueRecords
+}
+
+// waiting returns how many records wait for the sink, with those that it is working on.
+func (q *sinkQueue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.records
+}
+
 // put queues a batch; false if there is no room.
 func (q *sinkQueue) put(batch telemetry.Batch) bool {
+	if batch.Len() == 0 {
+		return true
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.records+batch.Len() > q.bus.config.QueueRecords {

@@ -18,13 +18,15 @@ import (
 type Bus interface {
 	Subscribe(name string, sink telemetry.Sink)
 	Request(telemetry.Request)
-	Report(telemetry.Report)
+	Accept(ctx context.Context, reports []telemetry.Report) error
+	Load() float64
 	Run(ctx context.Context) error
 	Dropped() int64
 }
 
-// Run holds the bus that open returns against the contract. The bus must have room for 2,000
-// records of each sink, try a batch again within a second, and give up flushing within 30 seconds.
+// Run holds the bus that open returns against the contract, which DESIGN.md of package bus explains.
+// The bus must have room for 2,000 records of each sink and for no more than 10 million, try a batch
+// again within a second, and give up flushing within 30 seconds.
 func Run(t *testing.T, open func(t *testing.T) Bus) {
 	t.Run("every sink gets every record in order", func(t *testing.T) {
 		bus := open(t)
@@ -32,7 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		bus.Subscribe("a", a)
 		bus.Subscribe("b", b)
 		stop := run(t, bus)
-		send(bus, 0, 1500)
+		send(t, bus, 0, 1500)
 		a.waitFor(t, 1500)
 		b.waitFor(t, 1500)
 		stop()
@@ -46,7 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		bus := open(t)
 		s := &sink{}
 		bus.Subscribe("s", s)
-		send(bus, 0, 100)
+		send(t, bus, 0, 100)
 		stop := run(t, bus)
 		s.waitFor(t, 100)
 		stop()
@@ -58,7 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		s := &sink{}
 		bus.Subscribe("s", s)
 		stop := run(t, bus)
-		send(bus, 0, 1000)
+		send(t, bus, 0, 1000)
 		stop()
 		s.expect(t, 0, 1000)
 		expectDropped(t, bus, 0)
@@ -74,9 +76,9 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		}}
 		bus.Subscribe("s", s)
 		stop := run(t, bus)
-		send(bus, 0, 50)
+		send(t, bus, 0, 50)
 		s.waitFor(t, 50)
-		send(bus, 50, 100)
+		send(t, bus, 50, 100)
 		s.waitFor(t, 100)
 		stop()
 		s.expect(t, 0, 100)
@@ -95,10 +97,10 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		bus.Subscribe("s", s)
 		bus.Subscribe("other", other)
 		stop := run(t, bus)
-		send(bus, 0, 1) // one record is one batch
+		send(t, bus, 0, 1) // one record is one batch
 		other.waitFor(t, 1)
 		s.waitAttempts(t, 1)
-		send(bus, 1, 20)
+		send(t, bus, 1, 20)
 		stop()
 		s.expect(t, 1, 20)
 		other.expect(t, 0, 20)
@@ -113,7 +115,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		bus.Subscribe("slow", slow)
 		bus.Subscribe("fast", fast)
 		stop := run(t, bus)
-		send(bus, 0, 1000)
+		send(t, bus, 0, 1000)
 		fast.waitFor(t, 1000)
 		close(release)
 		stop()
@@ -129,7 +131,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		stop := run(t, bus)
 		n := 0
 		for bus.Dropped() == 0 {
-			send(bus, n, n+1000)
+			sendRequests(bus, n, n+1000)
 			if n += 1000; n > 10_000_000 {
 				t.Fatal("the bus takes records without end")
 			}
@@ -150,7 +152,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		bus.Subscribe("s", s)
 		stop := run(t, bus)
 		stop()
-		send(bus, 0, 3)
+		sendRequests(bus, 0, 3)
 		expectDropped(t, bus, 3)
 	})
 
@@ -161,7 +163,7 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		stop := run(t, bus)
 		var producers sync.WaitGroup
 		for p := range 8 {
-			producers.Go(func() { send(bus, p*200, (p+1)*200) })
+			producers.Go(func() { send(t, bus, p*200, (p+1)*200) })
 		}
 		producers.Wait()
 		stop()
@@ -171,18 +173,34 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 			t.Errorf("%d records, want 1600 different ones", len(got))
 		}
 	})
+
+	runAccept(t, open)
 }
 
-// send hands over the records with the numbers from to up to to, every third a report.
-func send(bus Bus, from, to int) {
+// send hands over the records with the numbers from up to to, every third a report.
+func send(t *testing.T, bus Bus, from, to int) {
+	t.Helper()
 	for n := from; n < to; n++ {
-		id := uuid.Must(uuid.NewV7())
-		if n%3 == 0 {
-			bus.Report(telemetry.Report{ID: id, Path: strconv.Itoa(n)})
-		} else {
-			bus.Request(telemetry.Request{ID: id, Path: strconv.Itoa(n)})
+		if n%3 != 0 {
+			sendRequests(bus, n, n+1)
+		} else if err := bus.Accept(context.Background(), reports(n, n+1)); err != nil {
+			t.Errorf("report %d was not accepted: %v", n, err)
 		}
 	}
+}
+
+func sendRequests(bus Bus, from, to int) {
+	for n := from; n < to; n++ {
+		bus.Request(telemetry.Request{ID: uuid.Must(uuid.NewV7()), Path: strconv.Itoa(n)})
+	}
+}
+
+func reports(from, to int) []telemetry.Report {
+	list := make([]telemetry.Report, 0, to-from)
+	for n := from; n < to; n++ {
+		list = append(list, telemetry.Report{ID: uuid.Must(uuid.NewV7()), Path: strconv.Itoa(n)})
+	}
+	return list
 }
 
 func run(t *testing.T, bus Bus) (stop func()) {
@@ -315,11 +333,7 @@ func (s *sink) taken() []int {
 
 func (s *sink) expect(t *testing.T, from, to int) {
 	t.Helper()
-	want := make([]int, 0, to-from)
-	for n := from; n < to; n++ {
-		want = append(want, n)
-	}
-	if got := s.taken(); !slices.Equal(got, want) {
+	if got := s.taken(); !slices.Equal(got, numbers(from, to)) {
 		t.Errorf("%d records, want those from %d to %d once and in order", len(got), from, to-1)
 	}
 }
