@@ -149,16 +149,3 @@ func BenchmarkStripQueryWithout(b *testing.B) {
 		StripQuery("token=0123456789abcdef&expires=1764269150&x=y")
 	}
 }
-
-// The cost of a record must grow with its length, whatever it is made of.
-func BenchmarkHostile(b *testing.B) {
-	for name, part := range map[string]string{"strings": `a-b="x;,`, "quotes": `"`, "lists": `br=("x,`, "keys": `a-b=",`, "escapes": `cid="\",`} {
-		record := strings.Repeat(part, 64<<10/len(part))
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(record)))
-			for b.Loop() {
-				_, _ = Parse(record)
-			}
-		})
-	}
-}

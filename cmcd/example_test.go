@@ -60,3 +60,46 @@ func ExampleValues_SetList() {
 	// Output:
 	// br=(3000;v 164;a),sid="s-1",v=2
 }
+
+// Who reads a log of a CDN line by line uses a decoder, which allocates nothing.
+func ExampleDecoder() {
+	decoder := cmcd.Decoder{PercentDecodings: 3} // logs encode the query once more, some twice
+	for _, query := range []string{
+		"CMCD=bl%253D2100%252Cbr%253D3200%252Csid%253D%2522s-1%2522",
+		"CMCD=bl%253D4100%252Cbr%253D1600%252Csid%253D%2522s-1%2522",
+	} {
+		if v, ok := decoder.FromRequest(query, nil); ok { // v is valid until the next call
+			kbps, _ := v.Number(cmcd.KeyBR)
+			fmt.Println(v.Text(cmcd.KeySID), kbps)
+		}
+	}
+	// Output:
+	// s-1 3200
+	// s-1 1600
+}
+
+func ExampleValues_Headers() {
+	v, _ := cmcd.Parse(`br=(3000;v),bl=(2100),sid="s-1",su,v=2`)
+	h := v.Headers(nil)
+	for _, name := range []string{"CMCD-Object", "CMCD-Request", "CMCD-Session"} {
+		fmt.Println(name+":", h.Get(name))
+	}
+	// Output:
+	// CMCD-Object: br=(3000;v)
+	// CMCD-Request: bl=(2100),su
+	// CMCD-Session: sid="s-1",v=2
+}
+
+func ExampleValues_Query() {
+	v, _ := cmcd.Parse(`br=(3000;v),sid="s-1",v=2`)
+	fmt.Println("https://cdn.example.com/seg-1.m4s?" + v.Query())
+	// Output:
+	// https://cdn.example.com/seg-1.m4s?CMCD=br%3D(3000%3Bv)%2Csid%3D%22s-1%22%2Cv%3D2
+}
+
+func ExampleLookupCustomKey() {
+	c, _ := cmcd.LookupCustomKey("org.svta-p-n")
+	fmt.Println(c.Description, c.Header)
+	// Output:
+	// player name CMCD-Session
+}

@@ -1,88 +1,60 @@
 package cmcd
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
-	"slices"
-	"strconv"
+	"strings"
 )
 
 // ParseJSON decodes the JSON of version 1: an object with the keys of one record, or an array of
 // such objects. Each record is yielded with the error of [Parse]; what is no JSON is yielded as one
-// record with an error of its own.
+// record with an error of its own, as is an element of the array that is no object.
 func ParseJSON(data []byte) iter.Seq2[Values, error] {
 	return func(yield func(Values, error) bool) {
-		objects, err := jsonObjects(data)
-		if err != nil {
-			yield(Values{}, err)
+		text := string(data)
+		if err := json.Unmarshal(data, &anyJSON{}); err != nil {
+			yield(Values{}, fmt.Errorf("cmcd: record is not JSON: %w", err))
 			return
 		}
-		for _, object := range objects {
-			if !yield(parseObject(object)) {
+		if text = strings.TrimLeft(text, jsonSpace); text[0] != '[' {
+			yield(parseObject(text))
+			return
+		}
+		for element := range jsonElements(text) {
+			if !yield(parseObject(element)) {
 				return
 			}
 		}
 	}
 }
 
-func jsonObjects(data []byte) ([]map[string]any, error) {
-	data = bytes.TrimSpace(data)
-	// Numbers are kept as text, so that the same rules hold for them as elsewhere.
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var objects []map[string]any
-	var err error
-	if len(data) > 0 && data[0] == '[' {
-		err = d.Decode(&objects)
-	} else {
-		objects = make([]map[string]any, 1)
-		err = d.Decode(&objects[0])
-	}
-	if err == nil && d.More() {
-		err = fmt.Errorf("there is something behind the value")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cmcd: record is not JSON: %w", err)
-	}
-	return objects, nil
-}
+// anyJSON is a value that is checked and not kept.
+type anyJSON struct{}
 
-func parseObject(object map[string]any) (Values, error) {
-	var p parser
-	names := make([]string, 0, len(object))
-	for name := range object {
-		names = append(names, name)
+func (*anyJSON) UnmarshalJSON([]byte) error { return nil }
+
+const jsonSpace = " \t\r\n"
+
+var errNoObject = errors.New("cmcd: record is no JSON object: expected {…} with a member for each key")
+
+// parseObject decodes the object at the beginning of s, which is valid JSON.
+func parseObject(s string) (Values, error) {
+	if s[0] != '{' {
+		return Values{}, errNoObject
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		k, known := LookupKey(name)
-		if !known {
-			p.customJSON(name, object[name])
-			continue
+	var p parser
+	for s = jsonSkip(s[1:]); s[0] == '"'; {
+		end := jsonEnd(s)
+		name := jsonString(s[:end])
+		s = jsonSkip(s[end:])
+		s = jsonSkip(s[1:]) // the colon
+		end = jsonEnd(s)
+		p.jsonMember(name, s[:end])
+		if s = jsonSkip(s[end:]); s[0] == ',' {
+			s = jsonSkip(s[1:])
 		}
-		list, isList := object[name].([]any)
-		if !isList {
-			p.set(k, p.jsonValue(k, object[name]))
-			continue
-		}
-		if t := k.Type(); t != NumberListType && t != TextListType {
-			p.warn(WarnBadValue)
-			continue
-		}
-		items := make([]Item, 0, len(list))
-		for _, element := range list {
-			item := p.jsonValue(k, element)
-			if len(items) < maxItems && p.fit(k, &item) {
-				items = append(items, item.Item)
-			} else {
-				p.warn(WarnBadValue)
-			}
-		}
-		p.mark(k)
-		p.lists |= 1 << k
-		p.v.SetList(k, items...)
 	}
 	if err := p.finish(); err != nil {
 		return Values{}, err
@@ -90,50 +62,135 @@ func parseObject(object map[string]any) (Values, error) {
 	return p.v, nil
 }
 
+// jsonMember adds a member of an object of version 1.
+func (p *parser) jsonMember(name, text string) {
+	k, known := LookupKey(name)
+	switch {
+	case !known:
+		p.customJSON(name, text)
+	case text[0] != '[':
+		p.set(k, p.jsonValue(k, text))
+	case k.Type() != NumberListType && k.Type() != TextListType:
+		p.warn(WarnBadValue)
+	default:
+		numbers, list := len(p.v.numbers), len(p.v.strings)
+		var first value
+		count := 0
+		for element := range jsonElements(text) {
+			item := p.jsonValue(k, element)
+			if !p.fit(k, &item) {
+				p.warn(WarnBadValue)
+				continue
+			}
+			switch count++; count {
+			case 1:
+				first = item
+			case 2:
+				p.add(k, first)
+				p.add(k, item)
+			default:
+				p.add(k, item)
+			}
+		}
+		p.setList(k, first, count, numbers, list)
+	}
+}
+
 // jsonValue turns a scalar of JSON into what it would be in a record.
-func (p *parser) jsonValue(k Key, x any) value {
-	switch x := x.(type) {
-	case bool:
-		return value{kind: boolean, flag: x, Item: Item{Text: strconv.FormatBool(x)}}
-	case json.Number:
-		v := value{Item: Item{Text: x.String()}}
+func (p *parser) jsonValue(k Key, text string) value {
+	switch c := text[0]; {
+	case c == 't' || c == 'f':
+		return value{kind: boolean, flag: c == 't', Item: Item{Text: text}}
+	case c == '-' || c-'0' <= 9:
+		v := value{Item: Item{Text: text}}
 		var ok bool
-		if v.Number, v.decimal, ok = p.number(x.String()); ok {
+		if v.Number, v.decimal, ok = p.number(text); ok {
 			v.kind = number
 		}
 		return v
-	case string:
-		text := p.printed(x)
-		if k.Type() == TokenType && isToken(text) { // JSON has no other way to write a token
-			return value{kind: word, Item: Item{Text: text}}
+	case c == '"':
+		s := p.tabless(p.printed(jsonString(text)))
+		if k.Type() == TokenType && isToken(s) { // JSON has no other way to write a token
+			return value{kind: word, Item: Item{Text: s}}
 		}
-		return value{kind: quoted, Item: Item{Text: text}}
-	default:
+		return value{kind: quoted, Item: Item{Text: s}}
+	default: // null, or an object or array where none belongs
 		return value{}
 	}
 }
 
-func (p *parser) customJSON(name string, x any) {
-	c := CustomValue{Key: name, Bare: true}
-	switch x := x.(type) {
-	case bool:
-		if !x {
-			c.Value = "?0"
-		}
-	case json.Number:
-		c.Value = x.String()
-	case string:
-		c.Value, c.Bare = p.printed(x), false
-	default:
+func (p *parser) customJSON(name, text string) {
+	c := CustomValue{Key: name, Value: text, Bare: true}
+	switch text[0] {
+	case 't':
+		c.Value = ""
+	case 'f':
+		c.Value = "?0"
+	case '"':
+		c.Value, c.Bare = p.tabless(p.printed(jsonString(text))), false
+	case 'n', '{', '[':
 		p.warn(WarnBadValue)
 		return
 	}
-	switch {
-	case !isCustom(name):
-		p.warn(WarnUnknownKey)
-	case len(p.v.Custom) == maxCustom:
-		p.warn(WarnTooMany)
-	default:
-		p.v.Custom = append(p.v.Custom, c)
+	p.addCustom(c)
+}
+
+// The functions below read JSON that is known to be valid.
+
+func jsonSkip(s string) string { return strings.TrimLeft(s, jsonSpace) }
+
+// jsonEnd returns where the value at the beginning of s ends.
+func jsonEnd(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			for i++; s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of the value around it
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(s)
+}
+
+func jsonString(quoted string) string {
+	if strings.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	var s string
+	_ = json.Unmarshal([]byte(quoted), &s) // it was checked before
+	return s
+}
+
+// jsonElements iterates over the elements of the array at the beginning of s.
+func jsonElements(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for s = jsonSkip(s[1:]); s[0] != ']'; {
+			end := jsonEnd(s)
+			if !yield(s[:end]) {
+				return
+			}
+			if s = jsonSkip(s[end:]); s[0] == ',' {
+				s = jsonSkip(s[1:])
+			}
+		}
 	}
 }

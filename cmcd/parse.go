@@ -211,11 +211,15 @@ func (p *parser) clean() bool {
 	return true
 }
 
-// printed returns s with a space in place of each control character, and U+FFFD for what is no UTF-8.
+// printed returns s with a space in place of each control character but the tab, and U+FFFD for what is
+// no UTF-8.
 func (p *parser) printed(s string) string {
 	strange := false
 	s = strings.Map(func(r rune) rune {
-		strange = strange || r != '\t' && (r < ' ' || r >= 0x7f)
+		if r == '\t' || r >= ' ' && r < 0x7f {
+			return r
+		}
+		strange = true
 		if r < ' ' || r == 0x7f {
 			return ' '
 		}
@@ -253,8 +257,12 @@ func (p *parser) member() {
 	p.space()
 	bare := p.i == len(p.s) || p.s[p.i] != '='
 	if !bare {
+		equals := p.i
 		p.i++
 		p.space()
+		if equals > start+len(name) || p.i > equals+1 {
+			p.warn(WarnSpace)
+		}
 	}
 	k, known := LookupKey(name)
 	switch {
@@ -292,7 +300,7 @@ func (p *parser) custom(name string, bare bool) {
 		}
 	} else {
 		p.skip()
-		c.Value = trimRight(p.s[start:p.i])
+		c.Value = p.tabless(trimRight(p.s[start:p.i]))
 		if !bare && c.Value == "" || bare && c.Value != "" && c.Value[0] != ';' {
 			p.warn(WarnBadValue)
 			return
@@ -302,7 +310,12 @@ func (p *parser) custom(name string, bare bool) {
 			c.Bare = false
 		}
 	}
-	if !isCustom(name) {
+	p.addCustom(c)
+}
+
+// addCustom keeps a value of a key that the specification does not define.
+func (p *parser) addCustom(c CustomValue) {
+	if !isCustom(c.Key) {
 		p.warn(WarnUnknownKey)
 		return
 	}
@@ -310,7 +323,7 @@ func (p *parser) custom(name string, bare bool) {
 		p.warn(WarnTooLong)
 	}
 	for i := range p.v.Custom {
-		if p.v.Custom[i].Key == name {
+		if p.v.Custom[i].Key == c.Key {
 			p.warn(WarnDuplicate)
 			p.v.Custom[i] = c
 			return

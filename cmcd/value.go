@@ -16,10 +16,19 @@ func (p *parser) quoted(inList bool) (text string, ok bool) {
 		return "", false
 	}
 	p.i = end + 1
+	text = p.s[start:end]
 	if escaped {
-		return p.unescape(start, end), true
+		text = p.unescape(start, end)
 	}
-	return p.s[start:end], true
+	return p.tabless(text), true
+}
+
+func (p *parser) tabless(s string) string {
+	if strings.IndexByte(s, '\t') < 0 {
+		return s
+	}
+	p.warn(WarnCharacter)
+	return strings.ReplaceAll(s, "\t", " ")
 }
 
 // closing returns where the string that begins at start ends, -1 if nowhere. As some players do
@@ -139,7 +148,7 @@ func (p *parser) scalar(k Key) value {
 	for p.i < len(p.s) && p.s[p.i] != ',' && (text || p.s[p.i] != ';') {
 		p.i++
 	}
-	return p.classify(trimRight(p.s[start:p.i]))
+	return p.classify(p.tabless(trimRight(p.s[start:p.i])))
 }
 
 func trimRight(s string) string {
@@ -245,7 +254,11 @@ func (p *parser) list(k Key) {
 	var first value
 	count := 0
 	for {
+		from := p.i
 		p.space()
+		if strings.IndexByte(p.s[from:p.i], '\t') >= 0 {
+			p.warn(WarnSpace)
+		}
 		if p.i == len(p.s) {
 			p.warn(WarnBadValue) // cut off: the last item may be half of one
 			p.v.numbers, p.v.strings = p.v.numbers[:numbers], p.v.strings[:list]

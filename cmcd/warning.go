@@ -51,13 +51,15 @@ const (
 	WarnTooLong
 	// WarnTooMany: the record has more list items or custom keys than the decoder keeps.
 	WarnTooMany
+	// WarnSpace: white space where none may be: beside an equals sign, or a tab in a list.
+	WarnSpace
 	warnEnd
 )
 
 var warningNames = [...]string{
 	"comma", "duplicate", "unknown_key", "unknown_token", "bad_value", "quoted", "unquoted",
 	"scalar", "list", "quote", "boolean", "decimal", "parameter", "character", "percent",
-	"repeated", "query_ignored", "too_long", "too_many",
+	"repeated", "query_ignored", "too_long", "too_many", "space",
 }
 
 // Names returns the tolerances of the set as words, such as "bad_value", in a fixed order.
