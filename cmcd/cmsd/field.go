@@ -1,0 +1,204 @@
+package cmsd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/sf"
+)
+
+const (
+	maxNumber = 1e15 - 1 // RFC 8941 §3.3.1
+	maxOther  = 64       // keys kept that are not known here
+)
+
+// kind is the type of a key's value.
+type kind uint8
+
+const (
+	kindText kind = iota
+	kindToken
+	kindNumber
+	kindFlag
+)
+
+// field is a key, and where its value lies.
+type field struct {
+	name   string
+	kind   kind
+	text   *string // of a text or token
+	number **int64
+	flag   *bool
+}
+
+func text(name string, at *string) field   { return field{name: name, kind: kindText, text: at} }
+func token(name string, at *string) field  { return field{name: name, kind: kindToken, text: at} }
+func number(name string, at **int64) field { return field{name: name, kind: kindNumber, number: at} }
+func flag(name string, at *bool) field     { return field{name: name, kind: kindFlag, flag: at} }
+
+func find(fields []field, name string) (field, bool) {
+	i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+	if i < 0 {
+		return field{}, false
+	}
+	return fields[i], true
+}
+
+// reader reads the values of one header, and notes what it drops.
+type reader struct {
+	header string
+	errs   []error
+}
+
+func (r *reader) drop(format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf("cmsd: "+r.header+": "+format, args...))
+}
+
+// joined returns the value of a header that came in several lines (RFC 8941 §4.2).
+func joined(headers []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(headers), func(line string) bool { return strings.TrimSpace(line) == "" }), ",")
+}
+
+// members returns the members that can be read.
+func (r *reader) members(members []sf.Member, errs []*sf.SyntaxError) []sf.Member {
+	for _, err := range errs {
+		r.drop("%w", err)
+	}
+	return slices.DeleteFunc(members, func(m sf.Member) bool { return m.Err != nil })
+}
+
+func (r *reader) err() error { return errors.Join(r.errs...) }
+
+// read gives the key that m is of its value. A key that is not known goes to other.
+func (r *reader) read(fields []field, m sf.Member, other *[]cmcd.CustomValue) {
+	f, known := find(fields, m.Name)
+	if !known {
+		r.keep(m, other)
+		return
+	}
+	if m.List {
+		m.Value = sf.Value{} // none of the keys is a list
+	}
+	switch f.kind {
+	case kindText:
+		if m.Kind == sf.String || m.Kind == sf.Token {
+			*f.text = m.Text
+			return
+		}
+		r.drop("key %q: found %s, expected a string", m.Name, m.Raw)
+	case kindToken:
+		if (m.Kind == sf.Token || m.Kind == sf.String) && isToken(m.Text) {
+			*f.text = m.Text
+			return
+		}
+		r.drop("key %q: found %s, expected a token", m.Name, m.Raw)
+	case kindNumber:
+		if m.Whole() && m.Number() >= 0 {
+			*f.number = new(int64(m.Number()))
+			return
+		}
+		r.drop("key %q: found %s, expected a whole number that is not below 0", m.Name, m.Raw)
+	case kindFlag:
+		if m.Kind == sf.Boolean {
+			*f.flag = m.Bool
+			return
+		}
+		r.drop("key %q: found %s, expected a boolean", m.Name, m.Raw)
+	}
+}
+
+// keep adds a key that is not known to other. Of several with one name, the last one counts.
+func (r *reader) keep(m sf.Member, other *[]cmcd.CustomValue) {
+	c := cmcd.CustomValue{Key: m.Name, Bare: true}
+	switch {
+	case m.Kind == sf.String && !m.List && len(m.Params) == 0:
+		c.Value, c.Bare = m.Text, false
+	case !m.Bare || len(m.Params) > 0:
+		c.Value = strings.TrimPrefix(strings.TrimPrefix(m.Raw, m.Name), "=")
+	}
+	if i := slices.IndexFunc(*other, func(o cmcd.CustomValue) bool { return o.Key == c.Key }); i >= 0 {
+		(*other)[i] = c
+		return
+	}
+	if len(*other) == maxOther {
+		r.drop("key %q: there are more than %d keys that are not known", m.Name, maxOther)
+		return
+	}
+	*other = append(*other, c)
+}
+
+// write returns the members of a dictionary, or the parameters of an item, which have no lists and no
+// parameters of their own.
+func write(fields []field, other []cmcd.CustomValue, dictionary bool) []string {
+	var parts []string
+	for _, f := range fields {
+		switch f.kind {
+		case kindText:
+			if *f.text != "" {
+				parts = append(parts, f.name+"="+quoted(*f.text))
+			}
+		case kindToken:
+			if isToken(*f.text) {
+				parts = append(parts, f.name+"="+*f.text)
+			}
+		case kindNumber:
+			if n := *f.number; n != nil && *n >= 0 && *n <= maxNumber {
+				parts = append(parts, f.name+"="+strconv.FormatInt(*n, 10))
+			}
+		case kindFlag:
+			if *f.flag {
+				parts = append(parts, f.name)
+			}
+		}
+	}
+	for _, c := range other {
+		part := c.Key
+		switch {
+		case !c.Bare:
+			part += "=" + quoted(c.Value)
+		case c.Value != "" && c.Value[0] != ';':
+			part += "=" + c.Value
+		default:
+			part += c.Value
+		}
+		if _, known := find(fields, c.Key); !known && isMember(part, c.Key, dictionary) {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// isMember reports whether s is one member of that name, and one parameter as well if it is not for a
+// dictionary.
+func isMember(s, name string, dictionary bool) bool {
+	members, errs := sf.ParseDictionary(s)
+	if len(errs) > 0 || len(members) != 1 || members[0].Name != name || members[0].Raw != s {
+		return false
+	}
+	return dictionary || !members[0].List && len(members[0].Params) == 0
+}
+
+// quoted returns s as a string of a structured field. What that cannot have becomes a question mark.
+func quoted(s string) string {
+	b := []byte{'"'}
+	for _, r := range s {
+		switch {
+		case r < ' ' || r > '~':
+			r = '?'
+		case r == '"' || r == '\\':
+			b = append(b, '\\')
+		}
+		b = append(b, byte(r))
+	}
+	return string(append(b, '"'))
+}
+
+// isToken reports whether s is a token (RFC 8941 §3.3.4).
+func isToken(s string) bool {
+	item, err := sf.ParseItem(s)
+	return err == nil && item.Kind == sf.Token && item.Text == s
+}
