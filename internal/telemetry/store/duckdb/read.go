@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -93,9 +94,10 @@ func checkSelect(conn driver.Conn, statement string) error {
 
 const requestColumns = `id, time, edge, client, client_port, user_agent, referer, method, host, path, query, proto,
 	stream, kind, range, status, bytes, content_type, ttfb, duration, aborted, cache_status, miss_reason, collapsed_wait,
-	origin_status, origin_ttfb, origin_duration, has_cmcd, cmcd`
+	origin_status, origin_ttfb, origin_duration, has_cmcd, cmcd, cmcd_warnings`
 
-const reportColumns = `id, time, edge, client, user_agent, path, cmcd`
+const reportColumns = `id, time, edge, client, user_agent, path, cmcd, cmcd_warnings, clock_offset,
+	event_id, event_type, customer_id, device_type, device_os, quality, country, state, city, watched, completion`
 
 // Records returns the records of the sessions in order of time, of each session up to
 // limitPerSession requests and as many reports, the oldest first.
@@ -148,33 +150,51 @@ func (s *Store) records(ctx context.Context, table, columns string, sessionIDs [
 func scanRequest(rows *sql.Rows) (telemetry.Request, error) {
 	var r telemetry.Request
 	var client, wire string
+	var warnings sql.Null[int64]
 	err := rows.Scan(id(&r.ID), utc(&r.Time), null(&r.Edge), null(&client), null(&r.ClientPort), null(&r.UserAgent), null(&r.Referer),
 		null(&r.Method), null(&r.Host), null(&r.Path), null(&r.Query), null(&r.Proto),
 		null(&r.Stream), null(&r.Kind), null(&r.Range), null(&r.Status), null(&r.Bytes), null(&r.ContentType),
 		duration(&r.TTFB), duration(&r.Duration), null(&r.Aborted), null(&r.CacheStatus), null(&r.MissReason), duration(&r.CollapsedWait),
-		null(&r.OriginStatus), duration(&r.OriginTTFB), duration(&r.OriginDuration), null(&r.HasCMCD), null(&wire))
+		null(&r.OriginStatus), duration(&r.OriginTTFB), duration(&r.OriginDuration), null(&r.HasCMCD), null(&wire), &warnings)
 	if err != nil {
 		return r, err
 	}
 	r.Client = address(client)
-	if wire != "" {
-		r.CMCD, err = cmcd.Parse(wire)
-	}
+	r.CMCD, err = values(wire, warnings)
 	return r, err
 }
 
 func scanReport(rows *sql.Rows) (telemetry.Report, error) {
 	var r telemetry.Report
+	var p telemetry.Playback
 	var client, wire string
-	err := rows.Scan(id(&r.ID), utc(&r.Time), null(&r.Edge), null(&client), null(&r.UserAgent), null(&r.Path), null(&wire))
+	var warnings sql.Null[int64]
+	err := rows.Scan(id(&r.ID), utc(&r.Time), null(&r.Edge), null(&client), null(&r.UserAgent), null(&r.Path), null(&wire), &warnings,
+		optional(&r.ClockOffset, toDuration),
+		null(&p.EventID), null(&p.EventType), null(&p.Customer), null(&p.DeviceType), null(&p.DeviceOS), null(&p.Quality),
+		null(&p.Country), null(&p.State), null(&p.City), duration(&p.Watched), optional(&p.Completion, func(f float64) float64 { return f }))
 	if err != nil {
 		return r, err
 	}
 	r.Client = address(client)
-	if wire != "" {
-		r.CMCD, err = cmcd.Parse(wire)
+	if p != (telemetry.Playback{}) {
+		r.Playback = &p
 	}
+	r.CMCD, err = values(wire, warnings)
 	return r, err
+}
+
+// values reads what was stored of a record's CMCD. It was written without fault, so the faults that
+// it came with are in a column of their own, which rows have that were written by version 2 or later.
+func values(wire string, warnings sql.Null[int64]) (cmcd.Values, error) {
+	if wire == "" {
+		return cmcd.Values{}, nil
+	}
+	v, err := cmcd.Parse(wire)
+	if warnings.Valid {
+		v.Warnings = cmcd.Warning(warnings.V)
+	}
+	return v, err
 }
 
 func address(s string) netip.Addr {
@@ -220,7 +240,24 @@ func duration(to *time.Duration) sql.Scanner {
 	return scanner(func(v any) error {
 		var n sql.NullFloat64
 		err := n.Scan(v)
-		*to = time.Duration(n.Float64*float64(time.Second) + 0.5)
+		*to = toDuration(n.Float64)
 		return err
+	})
+}
+
+func toDuration(seconds float64) time.Duration {
+	return time.Duration(math.Round(seconds * float64(time.Second)))
+}
+
+// optional leaves to as it is where the column is NULL.
+func optional[T any](to **T, convert func(float64) T) sql.Scanner {
+	return scanner(func(v any) error {
+		var n sql.NullFloat64
+		if err := n.Scan(v); err != nil || !n.Valid {
+			return err
+		}
+		value := convert(n.Float64)
+		*to = &value
+		return nil
 	})
 }

@@ -28,13 +28,12 @@ func appendRequest(row []driver.Value, r *telemetry.Request) []driver.Value {
 		r.HasCMCD,
 	)
 	if !r.HasCMCD {
-		row = append(row, nil)
-		for range unpackedCount {
+		for range 1 + unpackedCount + 1 { // cmcd and cmcd_warnings are around the unpacked ones
 			row = append(row, nil)
 		}
 		return row
 	}
-	return appendUnpacked(append(row, text(r.CMCD.String())), &r.CMCD)
+	return append(appendUnpacked(append(row, text(r.CMCD.String())), &r.CMCD), int64(r.CMCD.Warnings))
 }
 
 // appendReport appends the columns of r to row, in the order of the table.
@@ -46,7 +45,23 @@ func appendReport(row []driver.Value, r *telemetry.Report) []driver.Value {
 		strings.ToValidUTF8(v.Text(cmcd.KeyE), "\ufffd"), eventTime(v), text(v.String()),
 	)
 	row = appendUnpacked(row, v)
-	return append(row, count(v, cmcd.KeyBSA), scaled(v, cmcd.KeyBSDA, milli))
+	row = append(row, count(v, cmcd.KeyBSA), scaled(v, cmcd.KeyBSDA, milli), int64(v.Warnings))
+	if r.ClockOffset != nil {
+		row = append(row, r.ClockOffset.Seconds())
+	} else {
+		row = append(row, nil)
+	}
+	var p telemetry.Playback
+	if r.Playback != nil {
+		p = *r.Playback
+	}
+	row = append(row,
+		text(p.EventID), text(p.EventType), text(p.Customer), text(p.DeviceType), text(p.DeviceOS), text(p.Quality),
+		text(p.Country), text(p.State), text(p.City), seconds(p.Watched))
+	if p.Completion != nil {
+		return append(row, *p.Completion)
+	}
+	return append(row, nil)
 }
 
 const unpackedCount = 21

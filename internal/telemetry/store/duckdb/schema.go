@@ -31,6 +31,20 @@ var migrations = []string{
 		event VARCHAR NOT NULL, event_time TIMESTAMP, cmcd VARCHAR,
 		` + unpackedColumns + `,
 		starvations BIGINT, starvation_time DOUBLE);`,
+	`ALTER TABLE requests ADD COLUMN cmcd_warnings BIGINT;
+	ALTER TABLE reports ADD COLUMN cmcd_warnings BIGINT;
+	ALTER TABLE reports ADD COLUMN clock_offset DOUBLE;
+	ALTER TABLE reports ADD COLUMN event_id VARCHAR;
+	ALTER TABLE reports ADD COLUMN event_type VARCHAR;
+	ALTER TABLE reports ADD COLUMN customer_id VARCHAR;
+	ALTER TABLE reports ADD COLUMN device_type VARCHAR;
+	ALTER TABLE reports ADD COLUMN device_os VARCHAR;
+	ALTER TABLE reports ADD COLUMN quality VARCHAR;
+	ALTER TABLE reports ADD COLUMN country VARCHAR;
+	ALTER TABLE reports ADD COLUMN state VARCHAR;
+	ALTER TABLE reports ADD COLUMN city VARCHAR;
+	ALTER TABLE reports ADD COLUMN watched DOUBLE;
+	ALTER TABLE reports ADD COLUMN completion DOUBLE;`,
 }
 
 // unpackedColumns are the keys of the CMCD record that queries ask for, in units of their own; see

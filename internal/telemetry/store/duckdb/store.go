@@ -31,8 +31,9 @@ type Store struct {
 	stop    context.CancelFunc
 	expirer sync.WaitGroup
 
-	writing sync.Mutex // held while something is written
+	writing sync.Mutex // held while something is written; guards row and recent
 	row     []driver.Value
+	recent  recent
 
 	mu     sync.RWMutex // guards the fields below
 	db     *database
@@ -68,8 +69,12 @@ func New(s Settings) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("telemetry store: register metrics: %w", err), db.close())
 	}
+	ids, err := db.recentReports()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open telemetry store %s: read the newest reports: %w", file, err), db.close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	store := &Store{config: s.Config, dir: dir, log: s.Log, now: s.Now, metrics: m, db: db, stop: cancel}
+	store := &Store{config: s.Config, dir: dir, log: s.Log, now: s.Now, metrics: m, recent: ids, db: db, stop: cancel}
 	if s.Config.Retention > 0 {
 		store.expirer.Go(func() { store.expireHourly(ctx) })
 	}
@@ -124,6 +129,9 @@ func (s *Store) Append(ctx context.Context, batch telemetry.Batch) error {
 		}
 		return err
 	}
+	for i := range batch.Reports {
+		s.recent.add(batch.Reports[i].ID)
+	}
 	s.metrics.rows.WithLabelValues("requests").Add(float64(written.requests))
 	s.metrics.rows.WithLabelValues("reports").Add(float64(written.reports))
 	s.metrics.duplicates.Add(float64(batch.Len() - written.requests - written.reports))
@@ -170,12 +178,13 @@ func (s *Store) write(db *database, batch telemetry.Batch) (written counts, err 
 		}
 	}()
 	written.requests, err = appendRows(s, db, "requests", batch.Requests, appendRequest,
-		func(r *telemetry.Request) (uuid.UUID, time.Time) { return r.ID, r.Time })
+		func(r *telemetry.Request) (uuid.UUID, time.Time) { return r.ID, r.Time },
+		func(uuid.UUID) bool { return false })
 	if err != nil {
 		return written, err
 	}
 	written.reports, err = appendRows(s, db, "reports", batch.Reports, appendReport,
-		func(r *telemetry.Report) (uuid.UUID, time.Time) { return r.ID, r.Time })
+		func(r *telemetry.Report) (uuid.UUID, time.Time) { return r.ID, r.Time }, s.recent.has)
 	if err != nil {
 		return written, err
 	}
@@ -183,9 +192,10 @@ func (s *Store) write(db *database, batch telemetry.Batch) (written counts, err 
 	return written, err
 }
 
-// appendRows writes those records to the table that are not there yet.
+// appendRows writes those records to the table that are not there yet: neither with the same time,
+// nor resent.
 func appendRows[R any](s *Store, db *database, table string, records []R,
-	columns func([]driver.Value, *R) []driver.Value, key func(*R) (uuid.UUID, time.Time),
+	columns func([]driver.Value, *R) []driver.Value, key func(*R) (uuid.UUID, time.Time), resent func(uuid.UUID) bool,
 ) (int, error) {
 	if len(records) == 0 {
 		return 0, nil
@@ -201,7 +211,7 @@ func appendRows[R any](s *Store, db *database, table string, records []R,
 	n := 0
 	for i := range records {
 		id, _ := key(&records[i])
-		if _, ok := known[id]; ok {
+		if _, ok := known[id]; ok || resent(id) {
 			continue
 		}
 		known[id] = struct{}{} // a batch may have it twice
@@ -218,8 +228,9 @@ func appendRows[R any](s *Store, db *database, table string, records []R,
 	return n, nil
 }
 
-// present returns which of the records the table has already. As a record never changes, only rows
-// of the same time need to be looked at; DuckDB skips the rest of the table.
+// present returns which of the records the table has already with the same time, which is what an
+// Append finds that is tried again. So only rows of that time need to be looked at; DuckDB skips the
+// rest of the table.
 func present[R any](db *database, table string, records []R, key func(*R) (uuid.UUID, time.Time)) (map[uuid.UUID]struct{}, error) {
 	incoming, err := duck.NewAppender(db.writer, "temp", "main", "incoming")
 	if err != nil {

@@ -3,8 +3,10 @@
 package duckdb
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -140,6 +142,82 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	}
 	if _, err := New(Settings{Config: DefaultConfig(), Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer Weir") {
 		t.Errorf("error is %v, want one that speaks of a newer Weir", err)
+	}
+}
+
+// testdata/version-1.duckdb.gz is a database as the first release left it: a request of a session with
+// CMCD, one without, and a report.
+func TestADatabaseOfVersion1IsReadAndWritten(t *testing.T) {
+	packed, err := os.Open("testdata/version-1.duckdb.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	unpacked, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, FileName), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 { // the second time there is nothing to migrate
+		s, err := New(Settings{Config: forEver(), Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Records(t.Context(), []string{"old"}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Requests) != 1 || len(got.Reports) != 1 {
+			t.Fatalf("%d requests and %d reports of the session, want one of each", len(got.Requests), len(got.Reports))
+		}
+		q, r := got.Requests[0], got.Reports[0]
+		if q.Path != "/live/news/video-7-42.m4s" || q.Client != netip.MustParseAddr("192.0.2.7") || q.CMCD.Text(cmcd.KeyCID) != "c" {
+			t.Errorf("request is %+v", q)
+		}
+		if r.StateChange() != "r" || r.ClockOffset != nil || r.Playback != nil || r.CMCD.Warnings != 0 {
+			t.Errorf("report is %+v", r)
+		}
+		v, err := cmcd.Parse(`br=900,e=t,sid="new",v=2`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch := requests(1, time.Date(2026, 5, 5, 0, round, 0, 0, time.UTC))
+		batch.Reports = []telemetry.Report{{ID: uuid.Must(uuid.NewV7()), Time: batch.Requests[0].Time, CMCD: v, ClockOffset: new(time.Second)}}
+		if err := s.Append(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, "SELECT count(*) FROM reports WHERE clock_offset = 1 AND cmcd_warnings > 0"); n != round+1 {
+			t.Errorf("%d new reports, want %d", n, round+1)
+		}
+		if n := number(t, s, "SELECT count(*) FROM requests"); n != 3+round {
+			t.Errorf("%d requests, want %d", n, 3+round)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRecentReportsAreBounded(t *testing.T) {
+	var r recent
+	id := func(n int) uuid.UUID {
+		return uuid.UUID{6: resendable << 4, 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)}
+	}
+	for n := range 2*recentCount + 1 {
+		r.add(id(n))
+	}
+	if !r.has(id(2*recentCount)) || !r.has(id(recentCount+1)) || r.has(id(0)) {
+		t.Error("the last reports are not known, or the first still is")
+	}
+	if n := len(r.young) + len(r.old); n > 2*recentCount {
+		t.Errorf("%d IDs are remembered, want at most %d", n, 2*recentCount)
 	}
 }
 
