@@ -1,0 +1,235 @@
+package quirk
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/weir-stream/weir/cmcd"
+)
+
+// session is what a real player sent in one run of the capture.
+type session struct {
+	player, run       string
+	requests, reports []cmcd.Values
+}
+
+func captured(t *testing.T) []*session {
+	t.Helper()
+	f, err := os.Open("testdata/player_corpus.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []*session
+	byRun := map[string]*session{}
+	lines := bufio.NewScanner(z)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l struct {
+			Player, Run, Kind, Query, Body string
+			Headers                        map[string]string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		s := byRun[l.Run]
+		if s == nil {
+			s = &session{player: l.Player, run: l.Run}
+			byRun[l.Run], list = s, append(list, s)
+		}
+		if l.Kind == "event" {
+			for v, err := range cmcd.ParseBody([]byte(l.Body)) {
+				if err == nil {
+					s.reports = append(s.reports, v)
+				}
+			}
+			continue
+		}
+		h := http.Header{}
+		for name, value := range l.Headers {
+			h.Set(name, value)
+		}
+		if v, ok := cmcd.FromRequest(l.Query, h); ok {
+			s.requests = append(s.requests, v)
+		}
+	}
+	return list
+}
+
+func told(records []cmcd.Values) Player {
+	var s Signature
+	for i := range records {
+		s.Add(&records[i])
+	}
+	p, _ := s.Player("")
+	return p
+}
+
+// Of every captured session the player is told, or nothing is; whatever part of it is there, and in
+// whatever order.
+func TestCapturedPlayersAreRecognised(t *testing.T) {
+	// dash.js says nothing in version 1 that others do not say as well.
+	unknown := map[string]bool{"dash-v1-q": true}
+	for _, s := range captured(t) {
+		t.Run(s.run, func(t *testing.T) {
+			want, _, _ := strings.Cut(s.player, " ")
+			want = canonical(want)
+			if want == "" {
+				t.Fatalf("player %q has no constant", s.player)
+			}
+			all := append(append([]cmcd.Values{}, s.requests...), s.reports...)
+			got := told(all)
+			if unknown[s.run] && got.Name != "" || !unknown[s.run] && got.Name != want {
+				t.Errorf("told %+v, want %q", got, want)
+			}
+			if from := told(s.requests); from != got {
+				t.Errorf("requests alone tell %+v, all of it %+v", from, got)
+			}
+			right := func(what string, p Player) {
+				if p.Name != "" && p.Name != want {
+					t.Errorf("%s is taken for %q, it is of %s", what, p.Name, s.player)
+				}
+			}
+			for i := range all {
+				right(all[i].String(), told(all[i:i+1]))
+				right("the session up to "+all[i].String(), told(all[:i]))
+				right("the session from "+all[i].String(), told(all[i:]))
+			}
+			shuffle := rand.New(rand.NewPCG(1, 2))
+			for range 20 {
+				shuffle.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+				if again := told(all); again != got {
+					t.Fatalf("in another order it is %+v, not %+v", again, got)
+				}
+				right("a part", told(all[:shuffle.IntN(len(all))]))
+			}
+			// A store keeps records in their canonical form, with the warnings.
+			for i := range all {
+				v, err := cmcd.Parse(all[i].String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				v.Warnings = all[i].Warnings
+				all[i] = v
+			}
+			if stored := told(all); stored != got {
+				t.Errorf("out of a store it is %+v, not %+v", stored, got)
+			}
+		})
+	}
+}
+
+// A player that has keys turned off says less, never something else.
+func TestPlayersThatSayLessAreNotTakenForOthers(t *testing.T) {
+	for _, s := range captured(t) {
+		name, _, _ := strings.Cut(s.player, " ")
+		want := canonical(name)
+		for _, all := range [][]cmcd.Values{s.requests, s.reports} {
+			keys := map[cmcd.Key]bool{}
+			for i := range all {
+				for k := range all[i].Keys() {
+					keys[k] = true
+				}
+			}
+			for off := range keys {
+				for _, second := range []cmcd.Key{off, cmcd.KeyMTP, cmcd.KeyBS, cmcd.KeyBR, cmcd.KeyST} {
+					var less []cmcd.Values
+					for i := range all {
+						less = append(less, without(&all[i], off, second))
+					}
+					if got := told(less); got.Name != "" && got.Name != want {
+						t.Errorf("%s without %v and %v is taken for %s", s.run, off, second, got.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// without is v with some keys left out, as where a page turns them off.
+func without(v *cmcd.Values, off ...cmcd.Key) cmcd.Values {
+	var kept []string
+	for key, value := range v.Map() {
+		k, ok := cmcd.LookupKey(key)
+		if ok && (k == off[0] || k == off[1]) {
+			continue
+		}
+		switch value {
+		case "true":
+			kept = append(kept, key)
+		case "false":
+			kept = append(kept, key+"=?0")
+		default:
+			kept = append(kept, key+"="+value)
+		}
+	}
+	out, err := cmcd.Parse(strings.Join(kept, ","))
+	if err != nil {
+		return cmcd.Values{}
+	}
+	out.Warnings = v.Warnings
+	return out
+}
+
+// The habits that the capture is the evidence of are in it.
+func TestCapturedHabitsShow(t *testing.T) {
+	sessions := captured(t)
+	shown := func(player string, key cmcd.Key, verdict Verdict) int {
+		n := 0
+		for _, s := range sessions {
+			name, version, _ := strings.Cut(s.player, " ")
+			quirks := Of(Player{Name: name, Version: version})
+			if canonical(name) != player {
+				continue
+			}
+			for _, all := range [][]cmcd.Values{s.requests, s.reports} {
+				for i := range all {
+					if q, ok := quirks.Find(key, &all[i]); ok && q.Verdict == verdict {
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		player  string
+		key     cmcd.Key
+		verdict Verdict
+		least   int
+	}{
+		{HLSJS, cmcd.KeyBR, Ignore, 200},
+		{HLSJS, cmcd.KeyBS, Corroborate, 8},
+		{HLSJS, cmcd.KeyD, IgnoreZero, 20},
+		{HLSJS, cmcd.KeyMTP, IgnoreFirst, 30},
+		{HLSJS, cmcd.KeyPB, Round, 30},
+		{HLSJS, cmcd.KeyTPB, Round, 30},
+		{HLSJS, cmcd.KeyLB, Round, 10},
+		{HLSJS, cmcd.KeySTA, OfSeek, 2},
+		{DashJS, cmcd.KeyAB, Ignore, 100},
+		{DashJS, cmcd.KeyBS, Corroborate, 10},
+		{DashJS, cmcd.KeyEC, IgnoreRepeats, 4},
+		{DashJS, cmcd.KeyMSD, Ignore, 3},
+		{DashJS, cmcd.KeySTA, OfSeek, 3},
+		{DashJS, cmcd.KeyTAB, Ignore, 100},
+		{DashJS, cmcd.KeyTPB, Ignore, 10},
+		{DashJS, cmcd.KeyTTFB, IgnoreImplausible, 90},
+		{Shaka, cmcd.KeyBS, Corroborate, 2},
+		{Shaka, cmcd.KeyD, IgnoreZero, 4},
+		{Shaka, cmcd.KeyMTP, IgnoreFirst, 40},
+	} {
+		if n := shown(c.player, c.key, c.verdict); n < c.least {
+			t.Errorf("%s: %v is to be %v %d times in the capture, want at least %d", c.player, c.key, c.verdict, n, c.least)
+		}
+	}
+}
