@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -37,6 +38,14 @@ func browser(t *testing.T) context.Context {
 // tab opens a page in a tab of its own and collects what the page throws and cannot load.
 func tab(t *testing.T, browser context.Context, url string) (context.Context, *pageErrors) {
 	t.Helper()
+	ctx, errs, _ := tappedTab(t, browser, url, true)
+	return ctx, errs
+}
+
+// tappedTab is tab, and tells what the page puts on the wire. Without a cache the page asks for
+// everything itself, also for what another tab has fetched.
+func tappedTab(t *testing.T, browser context.Context, url string, cache bool) (context.Context, *pageErrors, *wire) {
+	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
 	errs := &pageErrors{}
@@ -53,10 +62,14 @@ func tab(t *testing.T, browser context.Context, url string) (context.Context, *p
 	if err != nil {
 		t.Fatal(err)
 	}
+	w := listen(t, ctx)
+	if _, err := chromedp.Call(ctx, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: !cache}); err != nil {
+		t.Fatal(err)
+	}
 	if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {
 		t.Fatalf("open %s: %v", url, err)
 	}
-	return ctx, errs
+	return ctx, errs, w
 }
 
 // evaluate runs a JavaScript expression in the page.

@@ -33,7 +33,7 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 		{"shaka", "2"},
 	} {
 		t.Run(test.player+" with CMCD "+test.version, func(t *testing.T) {
-			ctx, errs := tab(t, chromium, fmt.Sprintf("http://%s/watch/test?player=%s&cmcd=%s&events=1", p.public, test.player, test.version))
+			ctx, errs, wire := tappedTab(t, chromium, fmt.Sprintf("http://%s/watch/test?player=%s&cmcd=%s&events=1", p.public, test.player, test.version), true)
 			begun := playing(t, ctx, 15*time.Second)
 			start := time.Now()
 			waitFor(t, playTime+10*time.Second, "twenty seconds of play", func() error {
@@ -84,6 +84,13 @@ func TestPlayersPlayAndAreMeasured(t *testing.T) {
 				})
 			}
 			compareWithMCP(t, p, w.SID, truth)
+			said := compareKeyByKey(t, p, w.SID, wire)
+			if n := said.count(); n != truth.requests {
+				t.Errorf("the page's log has %d requests, the browser sent %d", truth.requests, n)
+			}
+			if test.version == "2" && len(said.reports) == 0 {
+				t.Error("the player sent no report")
+			}
 		})
 	}
 }
@@ -181,10 +188,16 @@ type sessionDetails struct {
 		Rebuffers      []any   `json:"rebuffers"`
 	} `json:"session"`
 	Exchanges []struct {
-		Path   string `json:"path"`
-		Status int    `json:"status"`
-		Bytes  int64  `json:"bytes"`
+		Path   string            `json:"path"`
+		Status int               `json:"status"`
+		Bytes  int64             `json:"bytes"`
+		CMCD   map[string]string `json:"cmcd"`
 	} `json:"exchanges"`
+	Reports []struct {
+		Event string            `json:"event"`
+		CMCD  map[string]string `json:"cmcd"`
+	} `json:"reports"`
+	Truncated bool `json:"truncated"`
 }
 
 func compareWithAPI(t *testing.T, p *program, sid string, truth played) {
