@@ -43,7 +43,11 @@ func (p *parser) members(dictionary bool) (members []Member, errs []*SyntaxError
 		if err == nil {
 			p.whitespace()
 			if p.i < len(p.s) && p.s[p.i] != ',' {
-				err = p.bad("a comma or the end after the value", section)
+				want := "a comma or the end after the value"
+				if m.Kind == String && !m.List {
+					want += `; a quote inside a string is written as \"`
+				}
+				err = p.bad(want, section)
 			}
 		}
 		if err != nil {
