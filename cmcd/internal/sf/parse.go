@@ -74,17 +74,25 @@ func (p *parser) members(dictionary bool) (members []Member, errs []*SyntaxError
 	return members, errs
 }
 
-// resync goes behind a mistake: to the comma before the next thing that looks like a member. If the
-// mistake lies in a string that has an end, what the string contains is no member.
+// resync goes behind a mistake: to the comma before the next thing that looks like a member. What a
+// string contains is no member, if the string has an end.
 func (p *parser) resync() {
-	if p.inString >= 0 && !p.noClosing {
-		end := p.closing()
-		p.noClosing = end < 0
-		p.i = max(p.i, end)
-	}
-	for ; p.i < len(p.s); p.i++ {
-		if p.s[p.i] == ',' && p.looksLikeMember(p.i+1) {
-			return
+	inString := p.inString >= 0
+	for p.i < len(p.s) {
+		if inString && !p.noClosing {
+			end := p.closing()
+			p.noClosing = end < 0
+			p.i = max(p.i, end)
+		}
+		inString = false
+		for ; p.i < len(p.s) && !inString; p.i++ {
+			if p.s[p.i] == ',' && p.looksLikeMember(p.i+1) {
+				return
+			}
+			inString = strings.HasPrefix(p.s[p.i:], `="`) // the next turn begins at the quote's successor
+		}
+		if inString {
+			p.i++
 		}
 	}
 }
@@ -112,7 +120,7 @@ func (p *parser) looksLikeMember(i int) bool {
 		i++
 	}
 	start := i
-	for i < len(p.s) && (isKeyChar(p.s[i]) || p.s[i] >= 'A' && p.s[i] <= 'Z') {
+	for i < len(p.s) && (isKeyChar(p.s[i]) || isAlpha(p.s[i])) {
 		i++
 	}
 	if i == start { // a comma at the end, or beside another one, is an error of its own
