@@ -30,7 +30,7 @@ func (c *checker) objects(data []byte) {
 		c.add(ruleSyntax, "", "found an array, expected one object")
 		for c.at = 0; err == nil && d.More(); c.at++ {
 			if token, err = d.Token(); err == nil && token != json.Delim('{') {
-				err = fmt.Errorf("found %v in the array, expected an object", token)
+				err = fmt.Errorf("found %s in the array, expected an object", short(fmt.Sprint(token)))
 			}
 			if err == nil {
 				err = c.object(d)
@@ -41,7 +41,7 @@ func (c *checker) objects(data []byte) {
 			_, err = d.Token()
 		}
 	default:
-		err = fmt.Errorf("found %v, expected an object", token)
+		err = fmt.Errorf("found %s, expected an object", short(fmt.Sprint(token)))
 	}
 	if err == nil {
 		if _, err = d.Token(); errors.Is(err, io.EOF) {
@@ -63,7 +63,7 @@ func (c *checker) object(d *json.Decoder) error {
 		}
 		name, ok := token.(string)
 		if !ok {
-			return fmt.Errorf("found %v, expected a key in quotes", token)
+			return fmt.Errorf("found %s, expected a key in quotes", short(fmt.Sprint(token)))
 		}
 		var x any
 		if err := d.Decode(&x); err != nil {
