@@ -22,6 +22,8 @@ func TestTolerances(t *testing.T) {
 	}{
 		{"nothing to tolerate", `br=(3000;v 164;a),ot=v,sid="s",v=2`, `br=(3000;v 164;a),ot=v,sid="s",v=2`, 0},
 		{"spaces of a structured field", `sid="s" , sf=d,	su`, `sf=d,sid="s",su`, 0},
+		{"spaces behind a key alone", `sid="s",su ,x-y="a"	, bs`, `bs,sid="s",su,x-y="a"`, 0},
+		{"spaces around equals signs", `sid= "s",br =1,ot = v`, `br=1,ot=v,sid="s"`, WarnSpace},
 		{"any order", `sid="s",br=1`, `br=1,sid="s"`, 0},
 		{"trailing comma", `br=3000,`, `br=3000`, WarnComma},
 		{"leading and double comma", `,br=3000,,su`, `br=3000,su`, WarnComma},

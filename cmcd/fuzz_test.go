@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/dunglas/httpsfv"
 )
 
 func seeds(f *testing.F) {
@@ -64,6 +66,48 @@ func FuzzFastIsNoOtherWay(f *testing.F) {
 		w, errSlow := slow.Parse(record)
 		if !errors.Is(errFast, errSlow) || !v.Equal(w) || v.Warnings != w.Warnings {
 			t.Errorf("%q is %q with %v (%v), read leniently %q with %v (%v)", record, v.String(), v.Warnings, errFast, w.String(), w.Warnings, errSlow)
+		}
+	})
+}
+
+// Whatever a strict parser of structured fields makes sense of, the lenient one understands in the same way.
+func FuzzAgreesWithStructuredFields(f *testing.F) {
+	seeds(f)
+	f.Add(`sid="s-1",su ,nrr="12",x-_.*="odd"	, br=(1;v 2)`)
+	f.Fuzz(func(t *testing.T, record string) {
+		dictionary, err := httpsfv.UnmarshalDictionary([]string{record})
+		if err != nil {
+			return
+		}
+		v, err := Parse(record)
+		if err != nil {
+			v = Values{}
+		}
+		for _, name := range dictionary.Names() {
+			k, known := LookupKey(name)
+			member, _ := dictionary.Get(name)
+			item, isItem := member.(httpsfv.Item)
+			if !known || !isItem || errors.Is(err, ErrVersion) {
+				continue
+			}
+			switch want := item.Value.(type) {
+			case string:
+				if k.Type() == TextType && v.Text(k) != want {
+					t.Errorf("%q: %v is %q, want %q", record, k, v.Text(k), want)
+				}
+			case httpsfv.Token:
+				if k.Type() == TokenType && v.Text(k) != string(want) {
+					t.Errorf("%q: %v is %q, want %q", record, k, v.Text(k), want)
+				}
+			case bool:
+				if k.Type() == BoolType && (!v.Has(k) || v.Bool(k) != want) {
+					t.Errorf("%q: %v is %v, want %v", record, k, v.Bool(k), want)
+				}
+			case int64:
+				if n, ok := v.Number(k); k.Type() == NumberType && want > 0 && (!ok || n != float64(want)) {
+					t.Errorf("%q: %v is %v, want %v", record, k, n, want)
+				}
+			}
 		}
 	})
 }

@@ -103,7 +103,10 @@ func (p *parser) follows(i int, inList bool) (sure, maybe bool) {
 	if !isAlnum(p.s[i]) && p.s[i] != '*' {
 		return false, true
 	}
-	for i < len(p.s) && (isAlnum(p.s[i]) || strings.IndexByte("_-.*", p.s[i]) >= 0) {
+	for i < len(p.s) && classes[p.s[i]]&keyByte != 0 {
+		i++
+	}
+	for i < len(p.s) && (p.s[i] == ' ' || p.s[i] == '\t') {
 		i++
 	}
 	return i == len(p.s) || strings.IndexByte("=,;", p.s[i]) >= 0, true
@@ -371,7 +374,7 @@ func (p *parser) listWord() string {
 func (p *parser) parameter(item *Item) {
 	p.space()
 	start := p.i
-	for p.i < len(p.s) && (isAlnum(p.s[p.i]) || strings.IndexByte("_-.*", p.s[p.i]) >= 0) {
+	for p.i < len(p.s) && classes[p.s[p.i]]&keyByte != 0 {
 		p.i++
 	}
 	name := p.s[start:p.i]
