@@ -16,7 +16,7 @@ const meanings: Record<string, string> = {
   cs: 'content signature',
   d: 'duration of this object, ms',
   dfa: 'frames dropped since the session began',
-  dl: 'deadline: the buffer runs dry in so many ms',
+  dl: 'deadline: time until the buffer runs dry, ms',
   e: 'event that is reported',
   ec: 'error codes of the player',
   h: 'host name',

@@ -1,0 +1,202 @@
+package cmcdtool
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// harEntry is what is wanted of an entry of log.entries (HAR 1.2).
+type harEntry struct {
+	Started string `json:"startedDateTime"`
+	Request struct {
+		Method  string `json:"method"`
+		URL     string `json:"url"`
+		Headers []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"headers"`
+		PostData *struct {
+			MimeType string `json:"mimeType"`
+			Text     string `json:"text"`
+			Encoding string `json:"encoding"` // "base64" by some programs
+		} `json:"postData"`
+	} `json:"request"`
+}
+
+// har reads a HAR file entry by entry.
+func (r *Reader) har(found func(Piece) bool) error {
+	bound := &boundReader{in: r.in}
+	d := json.NewDecoder(bound)
+	bound.from = d.InputOffset
+	entries := 0
+	err := members(d, func(name string) error {
+		if name != "log" {
+			return skip(d)
+		}
+		return members(d, func(name string) error {
+			if name != "entries" {
+				return skip(d)
+			}
+			return elements(d, func() error {
+				entries++
+				var e harEntry
+				if err := d.Decode(&e); err != nil {
+					return err
+				}
+				return r.harRequest(&e, entries, found)
+			})
+		})
+	})
+	switch {
+	case errors.Is(err, errStop):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the HAR file is cut off after entry %d", entries)
+	case err != nil:
+		return fmt.Errorf("the HAR file cannot be read from entry %d on: %w", max(entries, 1), err)
+	case entries == 0:
+		return errors.New("the HAR file has no entries at log.entries")
+	}
+	return nil
+}
+
+// harRequest gives out what one entry carries: its query or headers, and what it posts.
+func (r *Reader) harRequest(e *harEntry, entry int, found func(Piece) bool) error {
+	q := &e.Request
+	place := Place{Source: r.Source, Entry: entry, Time: e.Started, URL: withoutCMCD(q.URL)}
+	header := make(http.Header)
+	for _, h := range q.Headers {
+		if isHeader(h.Name) {
+			header.Add(h.Name, h.Value)
+		}
+	}
+	p, carries := requestPiece(place, queryOf(q.URL), header)
+	if carries && !found(p) {
+		return errStop
+	}
+	if q.Method != http.MethodPost || q.PostData == nil || !isReport(q.URL, q.PostData.MimeType) {
+		if !carries {
+			r.Passed++
+		}
+		return nil
+	}
+	text := q.PostData.Text
+	if strings.EqualFold(q.PostData.Encoding, "base64") {
+		if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
+			text = string(raw)
+		}
+	}
+	if len(text) > maxLine {
+		return fmt.Errorf("the body of its request is longer than %d bytes", maxLine)
+	}
+	p = Piece{Place: place, Form: Body, Text: text, ContentType: q.PostData.MimeType}
+	if begin := strings.TrimSpace(text); strings.HasPrefix(begin, "{") || strings.HasPrefix(begin, "[") {
+		p.Form = JSON
+	}
+	if !found(p) {
+		return errStop
+	}
+	return nil
+}
+
+// isReport reports whether what is posted is CMCD: by its media type, or because the path says so and
+// the media type does not speak against it.
+func isReport(address, contentType string) bool {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		mediaType = ""
+	}
+	switch mediaType {
+	case "application/cmcd", "text/cmcd":
+		return true
+	case "", "text/plain", "application/json", "application/octet-stream":
+		path, _, _ := strings.Cut(address, "?")
+		return strings.HasSuffix(path, "/cmcd") || strings.Contains(path, "/cmcd/")
+	}
+	return false
+}
+
+// members calls member for each name of the object that comes next; member reads its value.
+func members(d *json.Decoder, member func(name string) error) error {
+	if err := open(d, '{'); err != nil {
+		return err
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if err := member(fmt.Sprint(name)); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
+}
+
+// elements calls element for each element of the array that comes next; element reads it.
+func elements(d *json.Decoder, element func() error) error {
+	if err := open(d, '['); err != nil {
+		return err
+	}
+	for d.More() {
+		if err := element(); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
+}
+
+func open(d *json.Decoder, bracket json.Delim) error {
+	t, err := d.Token()
+	if err != nil {
+		return err
+	}
+	if t != bracket {
+		return fmt.Errorf("%v stands where a %v is expected", t, bracket)
+	}
+	return nil
+}
+
+// skip passes over the value that comes next, without ever having all of it.
+func skip(d *json.Decoder) error {
+	for depth := 0; ; {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}
+
+// boundReader bounds how far the decoder may read ahead of what it has given out: that is what it
+// holds in memory.
+type boundReader struct {
+	in   io.Reader
+	read int64
+	from func() int64
+}
+
+func (b *boundReader) Read(p []byte) (int, error) {
+	if b.read-b.from() > maxEntry {
+		return 0, fmt.Errorf("one value there is longer than %d MiB", maxEntry>>20)
+	}
+	n, err := b.in.Read(p)
+	b.read += int64(n)
+	return n, err
+}

@@ -1,0 +1,198 @@
+package cmcdtool
+
+import (
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/validate"
+)
+
+// Found is one record that was found, in the form in which machines read it.
+type Found struct {
+	Version  int            `json:"version,omitempty"` // none if the record cannot be read
+	Mode     string         `json:"mode"`
+	Values   map[string]any `json:"values"`
+	Warnings []string       `json:"warnings"`
+	// Issues is nil if nobody has looked for any.
+	Issues []Issue `json:"issues,omitzero"`
+	// Error says why there are no values.
+	Error string `json:"error,omitempty"`
+	Place
+
+	values cmcd.Values
+}
+
+// Issue is one thing that is wrong with a record.
+type Issue struct {
+	Severity string `json:"severity"` // "error" or "warning"
+	Key      string `json:"key,omitempty"`
+	Rule     string `json:"rule"`
+	Section  string `json:"section,omitempty"`
+	Message  string `json:"message"`
+}
+
+// Look says how to look at pieces.
+type Look struct {
+	// Validate looks for issues.
+	Validate bool
+	// Mode is that of records on their own: "request", "event", or "" to find it out.
+	Mode string
+	// PercentDecodings is how often a query is decoded, for logs that encode it once more; 0 is once.
+	PercentDecodings int
+}
+
+// Records iterates over the records of the piece: one, but for bodies and JSON.
+func (p *Piece) Records(look Look) iter.Seq[Found] {
+	return func(yield func(Found) bool) {
+		switch p.Form {
+		case Record:
+			p.record(look, yield)
+		case Body:
+			p.body(look, yield)
+		case JSON:
+			p.json(look, yield)
+		default:
+			p.request(look, yield)
+		}
+	}
+}
+
+func (p *Piece) request(look Look, yield func(Found) bool) {
+	decoder := cmcd.Decoder{PercentDecodings: look.PercentDecodings}
+	values, ok := decoder.FromRequest(p.RawQuery, p.Header)
+	err := error(nil)
+	if !ok {
+		err = cmcd.ErrNoKeys
+		values = &cmcd.Values{}
+	}
+	f := p.found(values, err, cmcd.RequestMode)
+	if look.Validate {
+		f.Issues = listed(validate.Request(p.RawQuery, p.Header))
+	}
+	yield(f)
+}
+
+func (p *Piece) record(look Look, yield func(Found) bool) {
+	values, err := cmcd.Parse(p.Text)
+	mode := cmcd.RequestMode
+	if look.Mode == cmcd.EventMode.String() || look.Mode == "" && isEvent(&values) {
+		mode = cmcd.EventMode
+	}
+	f := p.found(&values, err, mode)
+	if look.Validate {
+		f.Issues = listed(validate.Record(p.Text, validate.Options{Mode: mode}))
+	}
+	yield(f)
+}
+
+// isEvent reports whether a record has what only event mode has.
+func isEvent(v *cmcd.Values) bool {
+	for k := range v.Keys() {
+		if k.In(2, cmcd.EventMode) && !k.In(2, cmcd.RequestMode) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Piece) body(look Look, yield func(Found) bool) {
+	var issues [][]validate.Issue
+	if look.Validate {
+		issues = byRecord(validate.Body(p.ContentType, []byte(p.Text)))
+	}
+	i := 0
+	for record := range cmcd.SplitBody(p.Text) {
+		values, err := cmcd.Parse(record)
+		f := p.found(&values, err, cmcd.EventMode)
+		f.Record = i + 1
+		f.take(look, issues, i)
+		if !yield(f) {
+			return
+		}
+		i++
+	}
+	p.rest(look, issues, i, cmcd.EventMode, yield)
+}
+
+func (p *Piece) json(look Look, yield func(Found) bool) {
+	var issues [][]validate.Issue
+	if look.Validate {
+		issues = byRecord(validate.JSON([]byte(p.Text)))
+	}
+	i := 0
+	for values, err := range cmcd.ParseJSON([]byte(p.Text)) {
+		f := p.found(&values, err, cmcd.RequestMode)
+		if strings.HasPrefix(p.Text, "[") {
+			f.Record = i + 1
+		}
+		f.take(look, issues, i)
+		if !yield(f) {
+			return
+		}
+		i++
+	}
+	p.rest(look, issues, i, cmcd.RequestMode, yield)
+}
+
+// rest gives out the issues of records that are none, as an empty body has them.
+func (p *Piece) rest(look Look, issues [][]validate.Issue, next int, mode cmcd.Mode, yield func(Found) bool) {
+	for ; next < len(issues); next++ {
+		if len(issues[next]) == 0 {
+			continue
+		}
+		f := p.found(&cmcd.Values{}, cmcd.ErrNoKeys, mode)
+		f.take(look, issues, next)
+		if !yield(f) {
+			return
+		}
+	}
+}
+
+func byRecord(issues []validate.Issue) [][]validate.Issue {
+	var all [][]validate.Issue
+	for _, issue := range issues {
+		for len(all) <= issue.Record {
+			all = append(all, nil)
+		}
+		all[issue.Record] = append(all[issue.Record], issue)
+	}
+	return all
+}
+
+func (f *Found) take(look Look, issues [][]validate.Issue, record int) {
+	switch {
+	case !look.Validate:
+	case record < len(issues):
+		f.Issues = listed(issues[record])
+	default:
+		f.Issues = []Issue{}
+	}
+}
+
+// listed returns the issues of one record; none are a list that is written as [].
+func listed(issues []validate.Issue) []Issue {
+	list := make([]Issue, len(issues))
+	for i, issue := range issues {
+		list[i] = Issue{Severity: string(issue.Severity), Key: issue.Key, Rule: issue.Rule, Section: issue.Section, Message: issue.Message}
+	}
+	return list
+}
+
+func (p *Piece) found(v *cmcd.Values, err error, mode cmcd.Mode) Found {
+	f := Found{Mode: mode.String(), Values: map[string]any{}, Warnings: []string{}, Place: p.Place}
+	switch {
+	case errors.Is(err, cmcd.ErrVersion):
+		f.Error = "the record is of a version above 2"
+	case errors.Is(err, cmcd.ErrNoKeys):
+		f.Error = "the record has no usable key"
+	case err != nil:
+		f.Error = err.Error()
+	default:
+		f.Version, f.values = v.Version(), *v
+		f.Values = valuesOf(v)
+		f.Warnings = append(f.Warnings, v.Warnings.Names()...)
+	}
+	return f
+}
