@@ -10,11 +10,13 @@ type Session struct {
 	// Stream is the stream or asset that was played; ContentID the CMCD cid.
 	Stream    string `json:"stream"`
 	ContentID string `json:"content_id,omitempty"`
-	// Player is what the user agent and the CMCD signature tell of the player; Format the
-	// streaming format ("hls", "dash"), Live whether it was live.
-	Player string `json:"player,omitempty"`
-	Format string `json:"format,omitempty"`
-	Live   bool   `json:"live"`
+	// Player is who played, and PlayerEvidence what told it: the player's own word ("org.svta-p-n"),
+	// its habits of CMCD ("list_style", "spelling", "key_set"), or the user agent ("user_agent"). Format is
+	// the streaming format ("hls", "dash"), Live whether it was live.
+	Player         string `json:"player,omitempty"`
+	PlayerEvidence string `json:"player_evidence,omitempty" doc:"What told the player: org.svta-p-n, list_style, spelling, key_set or user_agent"`
+	Format         string `json:"format,omitempty"`
+	Live           bool   `json:"live"`
 	// CMCDVersion is the version of CMCD that the player speaks.
 	CMCDVersion int    `json:"cmcd_version"`
 	Client      string `json:"client,omitempty"`
@@ -32,6 +34,19 @@ type Session struct {
 	Bytes    int64 `json:"bytes"`
 	// Errors is the number of requests answered with a status of 400 and above.
 	Errors int `json:"errors"`
+	// ClockOffset is how far the player's clock is behind the server's, in seconds: the smallest
+	// difference between the receipt of a report and the time that it tells, so the time of the fastest
+	// report is in it. Nil if no report tells a time.
+	ClockOffset *float64 `json:"clock_offset_seconds,omitempty" doc:"Server's clock less player's clock, with the way of the fastest report"`
+	// LostReports is the number of reports that the player numbered (CMCD sn) and that are not here;
+	// UnseenRequests the same of requests: another server answered them, or the player's cache, or
+	// their row was lost. What came before the first record counts only if it is sure that it was sent.
+	LostReports    int `json:"lost_reports" doc:"Reports that the player numbered and that did not arrive"`
+	UnseenRequests int `json:"unseen_requests" doc:"Requests that the player numbered and that no edge has a row of"`
+	// Distrusted are the keys of which this player's values are not believed, or only in part, as far
+	// as the session has them.
+	Distrusted []Distrust `json:"distrusted,omitempty"`
+
 	// HitRatio is the share of the session's requests that the edge answered without asking the
 	// origin (hit, stale or collapsed), nil if no request has a cache status.
 	HitRatio *float64 `json:"hit_ratio,omitempty"`
@@ -56,6 +71,17 @@ type Session struct {
 	// Truncated says that the session has more records than were read. Start, End, Active, Requests
 	// and Reports are of all, every other number is of the first ones.
 	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Distrust says of a CMCD key what is wrong with it in a session.
+type Distrust struct {
+	Key string `json:"key" doc:"CMCD key"`
+	// Verdict is what is done with the values: "ignore", "ignore_zero", "ignore_first",
+	// "ignore_implausible", "ignore_repeats", "corroborate" (something else must bear it out), "of_seek"
+	// (belongs to a seek or to the start) or "absent" (the player never sends it).
+	Verdict string `json:"verdict"`
+	// Why is the evidence, in a sentence.
+	Why string `json:"why"`
 }
 
 // Rebuffer is one time at which the buffer ran dry during play.
@@ -101,6 +127,20 @@ type Exchange struct {
 	Bitrate       float64           `json:"bitrate,omitempty"`
 	BufferLength  *float64          `json:"buffer_length_seconds,omitempty"`
 	BufferStarved bool              `json:"buffer_starved,omitempty"`
+	// Response is what the player reported of the answer (CMCD event rr), nil if it did not.
+	Response *Response `json:"response,omitempty"`
+}
+
+// Response is an answer as the player saw it.
+type Response struct {
+	// Time is when the player asked, by the server's clock.
+	Time time.Time `json:"time"`
+	// Status is the status code that reached the player, 0 if none did, nil if it did not say.
+	Status *int `json:"status,omitempty"`
+	// TTFB and TTLB are from asking to the first and to the last byte, in seconds; nil if the player
+	// did not say, or said what cannot be.
+	TTFB *float64 `json:"ttfb_seconds,omitempty"`
+	TTLB *float64 `json:"ttlb_seconds,omitempty"`
 }
 
 // SessionDetails is a session with its records in the order of time.
@@ -118,4 +158,9 @@ type Event struct {
 	Event string            `json:"event"`
 	State string            `json:"state,omitempty"`
 	CMCD  map[string]string `json:"cmcd"`
+	// SequenceNumber is the number that the player gave the report, nil if none.
+	SequenceNumber *int64 `json:"sequence_number,omitempty"`
+	// RequestID is the ID of the exchange that a report of a response (event rr) speaks of, "" if it is
+	// not among those of the session.
+	RequestID string `json:"request_id,omitempty"`
 }

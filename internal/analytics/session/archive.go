@@ -271,43 +271,9 @@ func (a *Archive) Session(ctx context.Context, idOrUniquePrefix string) (analyti
 	if batch.Len() == 0 {
 		return analytics.SessionDetails{}, fmt.Errorf("%w: %q has no records any more", analytics.ErrNoSession, e.id)
 	}
-	requests := orderedRequests(batch.Requests)
-	reports, times := orderedReports(batch.Reports)
-	details := analytics.SessionDetails{Session: a.complete(Join(requests, reports, a.now()), e)}
+	j := newJoin(batch.Requests, batch.Reports)
+	details := analytics.SessionDetails{Session: a.complete(j.session(a.now()), e)}
 	details.Truncated = details.Session.Truncated
-	details.Exchanges = make([]analytics.Exchange, 0, len(requests))
-	for i := range requests {
-		details.Exchanges = append(details.Exchanges, exchange(&requests[i]))
-	}
-	details.Reports = make([]analytics.Event, 0, len(reports))
-	for i := range reports {
-		v := &reports[i].CMCD
-		details.Reports = append(details.Reports, analytics.Event{
-			Time: times[i].UTC(), Event: v.Text(cmcd.KeyE), State: v.Text(cmcd.KeySTA), CMCD: v.Map(),
-		})
-	}
+	details.Exchanges, details.Reports = j.details()
 	return details, nil
-}
-
-func exchange(r *telemetry.Request) analytics.Exchange {
-	e := analytics.Exchange{
-		ID: r.ID.String(), Time: r.Time.UTC(), Path: r.Path, Kind: r.Kind, Status: r.Status, Bytes: r.Bytes,
-		CacheStatus: r.CacheStatus, MissReason: r.MissReason,
-		TTFB: r.TTFB.Seconds(), Duration: r.Duration.Seconds(),
-		OriginTTFB: r.OriginTTFB.Seconds(), OriginStatus: r.OriginStatus, Aborted: r.Aborted,
-	}
-	if !r.HasCMCD {
-		return e
-	}
-	e.CMCD = r.CMCD.Map()
-	e.ObjectType = r.CMCD.Text(cmcd.KeyOT)
-	e.BufferStarved = r.CMCD.Bool(cmcd.KeyBS)
-	if kbps, ok := r.CMCD.Number(cmcd.KeyBR); ok && slices.Contains([]string{"v", "av", "a"}, e.ObjectType) {
-		e.Bitrate = kbps * 1e3 // on other objects players name the bitrate of whatever came before
-	}
-	if ms, ok := r.CMCD.Number(cmcd.KeyBL); ok {
-		length := ms / 1e3
-		e.BufferLength = &length
-	}
-	return e
 }

@@ -104,6 +104,38 @@ func TestCapturedSessionsSurviveTheStore(t *testing.T) {
 	}
 }
 
+// What the player saw of an answer is joined with the stored row of the request, and a player that is
+// told by how it writes is still told.
+func TestStoredResponses(t *testing.T) {
+	r := &records{t: t}
+	for n, path := range []string{"v0.m4s", "v1.m4s", "v2.m4s"} {
+		at := float64(2*n) + 1
+		r.request(at+0.1, at+0.2, path, fmt.Sprintf(`bl=2000,br=900,d=2000,dl=2000,ot=v,rtp=4500,sf=d,sid="s",sn=%d,st=v,tb=900,v=2`, n))
+	}
+	r.clock()
+	r.response(2.5, 1, "https://cdn.example/live/test/v0.m4s?CMCD=x", "rc=200,ttfb=150,ttlb=1240")
+	r.response(6.5, 5, "v2.m4s", "rc=200,ttlb=400")
+	details, err := archive(t, telemetry.Batch{Requests: r.requests, Reports: r.reports}, nil).Session(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := details.Session; written(t, s) != written(t, r.join()) || s.Player != "Shaka" || s.PlayerEvidence != "list_style" {
+		t.Errorf("stored %+v, want %+v", s, r.join())
+	}
+	first := details.Exchanges[0]
+	if seen := first.Response; seen == nil || *seen.Status != 200 || *seen.TTFB != 0.15 || *seen.TTLB != 1.24 {
+		t.Errorf("the player saw %+v of the first", seen)
+	}
+	if details.Exchanges[1].Response != nil || details.Exchanges[2].Response == nil {
+		t.Error("not the second but the third was told of")
+	}
+	for _, e := range details.Reports {
+		if want := map[int64]string{1: first.ID, 2: details.Exchanges[2].ID}[*e.SequenceNumber]; e.RequestID != want {
+			t.Errorf("report %d is of request %q, want %q", *e.SequenceNumber, e.RequestID, want)
+		}
+	}
+}
+
 // many holds 25 sessions, a minute apart, of two streams; each has three requests.
 func many(t *testing.T) telemetry.Batch {
 	r := &records{t: t}

@@ -1,15 +1,16 @@
 package session
 
 import (
+	"bytes"
 	"cmp"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/quirk"
 	"github.com/weir-stream/weir/internal/analytics"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
@@ -18,15 +19,20 @@ import (
 // may hold duplicates; they are not changed. A session is active if its last record is younger
 // than [DefaultViewerTimeout] at now. Of no records at all it makes the zero Session.
 func Join(requests []telemetry.Request, reports []telemetry.Report, now time.Time) analytics.Session {
-	j := newJoin(requests, reports)
+	return newJoin(requests, reports).session(now)
+}
+
+func (j *join) session(now time.Time) analytics.Session {
 	s := j.facts(now)
 	if j.records() == 0 {
 		return s
 	}
+	s.LostReports, s.UnseenRequests = j.missing(now)
+	s.Distrusted = j.distrusted()
 	media := j.primary()
 	s.AverageBitrate = media.averageBitrate()
-	s.AverageThroughput = media.averageThroughput(s.Format)
-	start := j.playStart(s.Player, s.Format)
+	s.AverageThroughput = media.averageThroughput(j.quirks)
+	start := j.playStart()
 	if start.known {
 		begin := s.Start
 		if start.at.Before(begin) { // a report is received after what it tells of, in a batch long after
@@ -36,7 +42,7 @@ func Join(requests []telemetry.Request, reports []telemetry.Report, now time.Tim
 		s.StartupTime, s.StartupEstimated = &seconds, start.estimated
 	}
 	s.PlayedTime = j.playedTime(media)
-	s.Rebuffers = j.rebuffers(start, s.Player)
+	s.Rebuffers = j.rebuffers(start)
 	for _, r := range s.Rebuffers {
 		s.RebufferTime += r.Duration
 	}
@@ -51,15 +57,33 @@ type join struct {
 	requests []telemetry.Request // by time, each once
 	reports  []telemetry.Report  // by time on the server's clock, each once
 	times    []time.Time         // when each report's event happened, on the server's clock
-	tracks   map[string]*track   // by CMCD object type: "v", "av", "a"
-	start    time.Time           // of the first record, and of the last
+	offset   offset              // of the player's clock
+	player   quirk.Player
+	quirks   quirk.Quirks      // what not to believe of the player
+	format   string            // the CMCD key sf
+	tracks   map[string]*track // by CMCD object type: "v", "av", "a"
+	start    time.Time         // of the first record, and of the last
 	end      time.Time
+}
+
+// offset is what to add to the player's clock to have the server's, if that is known.
+type offset struct {
+	by    time.Duration
+	known bool
+}
+
+// atMost notes that the offset is not more than d: nothing is received before it is sent.
+func (o *offset) atMost(d time.Duration) {
+	if !o.known || d < o.by {
+		o.by, o.known = d, true
+	}
 }
 
 func newJoin(requests []telemetry.Request, reports []telemetry.Report) *join {
 	j := &join{requests: orderedRequests(requests)}
-	j.reports, j.times = orderedReports(reports)
-	j.tracks = tracksOf(j.requests)
+	j.reports, j.times, j.offset = orderedReports(reports)
+	j.recognise()
+	j.tracks = tracksOf(j.requests, j.quirks)
 	for i := range j.requests {
 		j.span(j.requests[i].Time)
 	}
@@ -67,6 +91,29 @@ func newJoin(requests []telemetry.Request, reports []telemetry.Report) *join {
 		j.span(j.reports[i].Time)
 	}
 	return j
+}
+
+// recognise finds out who played. Where that is not known, what is known to go wrong with players of
+// the streaming format is not believed either.
+func (j *join) recognise() {
+	var signature quirk.Signature
+	userAgent := ""
+	add := func(agent string, v *cmcd.Values) {
+		signature.Add(v)
+		userAgent = cmp.Or(userAgent, agent)
+		j.format = cmp.Or(v.Text(cmcd.KeySF), j.format)
+	}
+	for i := range j.requests {
+		add(j.requests[i].UserAgent, &j.requests[i].CMCD)
+	}
+	for i := range j.reports {
+		add(j.reports[i].UserAgent, &j.reports[i].CMCD)
+	}
+	if j.player, _ = signature.Player(userAgent); j.player.Known() {
+		j.quirks = quirk.Of(j.player)
+	} else {
+		j.quirks = quirk.Suspects(j.format)
+	}
 }
 
 func (j *join) span(t time.Time) {
@@ -95,43 +142,53 @@ func orderedRequests(in []telemetry.Request) []telemetry.Request {
 		seen[r.ID] = true
 		out = append(out, r)
 	}
-	slices.SortStableFunc(out, func(a, b telemetry.Request) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(out, func(a, b telemetry.Request) int {
+		return cmp.Or(a.Time.Compare(b.Time), bytes.Compare(a.ID[:], b.ID[:]))
+	})
 	return out
 }
 
+// sent is what two receipts of one report have in common (CTA-5004-B §5).
+type sent struct {
+	path, event string
+	sn, ts      float64
+}
+
 // orderedReports drops the duplicates, also those that a player made by sending a report again
-// (same target, sequence number, event and time: CTA-5004-B §5), and orders the rest by the time
-// of the event. Players stamp events by their own clock; the smallest difference to the time of
-// receipt is how far that clock is off, as the fastest report took almost no time on its way.
-func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time) {
-	type sent struct{ path, event, sn, ts string }
+// (same target, sequence number, event and time), of which the first receipt stays, and orders the
+// rest by the time of the event. Players stamp events by their own clock; the smallest difference to
+// the time of receipt is how far that clock is off, as the fastest report took almost no time on its
+// way.
+func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time, offset) {
 	type stamped struct {
 		report telemetry.Report
 		at     time.Time
 	}
+	byReceipt := slices.Clone(in)
+	slices.SortStableFunc(byReceipt, func(a, b telemetry.Report) int {
+		return cmp.Or(a.Time.Compare(b.Time), bytes.Compare(a.ID[:], b.ID[:]))
+	})
 	ids, resent := make(map[uuid.UUID]bool, len(in)), make(map[sent]bool, len(in))
-	var skew time.Duration
-	var known bool
+	var clock offset
 	list := make([]stamped, 0, len(in))
-	for _, r := range in {
+	for _, r := range byReceipt {
 		if r.ID != uuid.Nil && ids[r.ID] {
 			continue
 		}
 		ids[r.ID] = true
 		ts, hasTS := r.CMCD.Number(cmcd.KeyTS)
+		event := r.CMCD.Text(cmcd.KeyE)
 		if sn, ok := r.CMCD.Number(cmcd.KeySN); ok && hasTS {
-			key := sent{r.Path, r.CMCD.Text(cmcd.KeyE), strconv.FormatFloat(sn, 'f', -1, 64), strconv.FormatFloat(ts, 'f', -1, 64)}
+			key := sent{r.Path, event, sn, ts}
 			if resent[key] {
 				continue
 			}
 			resent[key] = true
 		}
 		s := stamped{report: r}
-		if hasTS && ts > 0 && r.CMCD.Text(cmcd.KeyE) != "rr" { // of a response, ts is when it was asked for
+		if hasTS && ts > 0 && event != responseEvent { // of a response, ts is when it was asked for
 			s.at = time.UnixMilli(int64(ts))
-			if d := r.Time.Sub(s.at); !known || d < skew {
-				skew, known = d, true
-			}
+			clock.atMost(r.Time.Sub(s.at))
 		}
 		list = append(list, s)
 	}
@@ -139,7 +196,7 @@ func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time) {
 		if list[i].at.IsZero() {
 			list[i].at = list[i].report.Time
 		} else {
-			list[i].at = list[i].at.Add(skew).UTC()
+			list[i].at = list[i].at.Add(clock.by).UTC()
 		}
 	}
 	slices.SortStableFunc(list, func(a, b stamped) int {
@@ -149,7 +206,7 @@ func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time) {
 	for i, s := range list {
 		out[i], times[i] = s.report, s.at
 	}
-	return out, times
+	return out, times, clock
 }
 
 // facts fills in what is told by the records as they are.
@@ -190,7 +247,12 @@ func (j *join) facts(now time.Time) analytics.Session {
 		s.HitRatio = &ratio
 	}
 	s.Active = now.Sub(s.End) < DefaultViewerTimeout
-	s.Player = j.player(s.UserAgent)
+	s.Player, s.PlayerEvidence = j.player.String(), string(j.player.Evidence)
+	s.Format = formatName(j.format)
+	if j.offset.known {
+		seconds := j.offset.by.Seconds()
+		s.ClockOffset = &seconds
+	}
 	return s
 }
 
@@ -203,9 +265,6 @@ func tell(s *analytics.Session, edge string, client netip.Addr, userAgent string
 	s.UserAgent = cmp.Or(s.UserAgent, userAgent)
 	if s.Client == "" && client.IsValid() {
 		s.Client = client.String()
-	}
-	if format := v.Text(cmcd.KeySF); format != "" {
-		s.Format = formatName(format)
 	}
 	if streamType := v.Text(cmcd.KeyST); streamType != "" {
 		s.Live = streamType == "l" || streamType == "ll"

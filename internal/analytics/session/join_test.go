@@ -316,7 +316,8 @@ func TestStartup(t *testing.T) {
 	}
 }
 
-// shakaEvening is the session of TestSessionByHand as Shaka 5 would tell it: no bs, no mtp.
+// shakaEvening is the session of TestSessionByHand as Shaka 5.2 would tell it: no bs, no mtp, but all
+// else with each object.
 func shakaEvening(t *testing.T) *records {
 	r := evening(t)
 	for i := range r.requests {
@@ -339,8 +340,15 @@ func shakaEvening(t *testing.T) *records {
 				}
 			}
 		}
-		if kind := v.Text(cmcd.KeyOT); kind == "v" || kind == "a" {
+		switch v.Text(cmcd.KeyOT) {
+		case "v", "a":
 			v.SetList(cmcd.KeyTB, cmcd.Item{Number: 3000})
+			v.SetNumber(cmcd.KeyRTP, 15000)
+			v.SetText(cmcd.KeyST, "l")
+		case "i":
+			v.SetList(cmcd.KeyBR, cmcd.Item{Number: 3000})
+			v.SetNumber(cmcd.KeyD, 0)
+			v.SetText(cmcd.KeyST, "l")
 		}
 		r.requests[i].CMCD = v
 	}
@@ -355,9 +363,10 @@ func TestPlayerThatSaysNothingOfRebuffers(t *testing.T) {
 	// A pause looks the same from far: no request, and by the clock the buffer would be dry. But
 	// nothing was on its way, and the buffer turns out to be full.
 	r := &records{t: t}
+	r.request(0, 0.1, "init.mp4", `br=900,d=0,ot=i,sf=d,sid="s",st=v,su`)
 	for i, at := range []float64{0, 0.2, 0.4, 4.4, 60, 64, 68} {
 		bl := []int{0, 4000, 7900, 7900, 11900, 11900, 11900}[i]
-		r.request(at, at+0.1, fmt.Sprintf("v%d.m4s", i), fmt.Sprintf(`bl=%d,br=900,d=4000,ot=v,sid="s",tb=900`, bl))
+		r.request(at, at+0.1, fmt.Sprintf("v%d.m4s", i), fmt.Sprintf(`bl=%d,br=900,d=4000,ot=v,rtp=4500,sf=d,sid="s",st=v,tb=900`, bl))
 	}
 	if s := r.join(); s.Player != "Shaka" || len(s.Rebuffers) != 0 {
 		t.Errorf("player %q, rebuffers of a pause: %+v", s.Player, s.Rebuffers)
@@ -478,26 +487,29 @@ func TestSeekIsNoRebuffer(t *testing.T) {
 	}
 }
 
+// Package quirk tells who played; here it only has to be asked, with all that the session has.
 func TestPlayers(t *testing.T) {
+	const browser = "Mozilla/5.0 Chrome/130.0 Safari/537.36"
 	cases := map[string]struct {
-		record, userAgent, want string
+		record, report, userAgent, want, evidence string
 	}{
-		"its own word":        {`org.svta-p-n="hls.js",org.svta-p-v="1.7.4",ot=v,sid="s",v=2`, "Mozilla/5.0 Chrome/130.0", "hls.js 1.7.4"},
-		"dash.js, both rates": {`ab=(900;v),br=(900;v),ot=v,sf=d,sid="s",v=2`, "Mozilla/5.0 Chrome/130.0", "dash.js"},
-		"hls.js, sticky rate": {`br=900,mtp=500,ot=m,sf=h,sid="s"`, "Mozilla/5.0 Firefox/140.0", "hls.js"},
-		"version 2, no lists": {`br=900,d=2000,ot=v,sf=d,sid="s",v=2`, "Mozilla/5.0 Chrome/130.0", "Shaka"},
-		"Edge, not Chrome":    {`ot=v,sid="s"`, "Mozilla/5.0 Chrome/130.0 Safari/537.36 Edg/130.0", "Edge"},
-		"Safari, not Chrome":  {`ot=v,sid="s"`, "Mozilla/5.0 Version/18.0 Safari/605.1.15", "Safari"},
-		"Media3":              {`ot=v,sid="s"`, "demo/1 (Linux;Android 15) AndroidXMedia3/1.5", "Media3"},
-		"AVPlayer":            {`ot=v,sid="s"`, "AppleCoreMedia/1.0.0.22A (iPhone)", "AVPlayer"},
-		"no evidence":         {`ot=v,sid="s"`, "something", ""},
+		"its own word":        {`org.svta-p-n="hls.js",org.svta-p-v="1.7.4",ot=v,sid="s",v=2`, "", browser, "hls.js 1.7.4", "org.svta-p-n"},
+		"dash.js, both rates": {`ab=(900;v),br=(900;v),ot=v,sf=d,sid="s",v=2`, "", browser, "dash.js", "key_set"},
+		"in a report":         {`ot=v,sid="s",v=2`, `ab=(900;v),br=(900;v),e=ps,sf=d,sid="s",sta=p,ts=1,v=2`, browser, "dash.js", "key_set"},
+		"hls.js, sticky rate": {`br=900,mtp=500,ot=m,sf=h,sid="s"`, "", "Mozilla/5.0 Firefox/140.0", "hls.js", "key_set"},
+		"version 2, no lists": {`bl=2000,br=900,d=2000,dl=2000,ot=v,rtp=4500,sf=d,sid="s",sn=3,st=v,tb=900,v=2`, "", browser, "Shaka", "list_style"},
+		"the browser":         {`ot=v,sid="s"`, "", "Mozilla/5.0 Chrome/130.0 Safari/537.36 Edg/130.0", "Edge", "user_agent"},
+		"no evidence":         {`ot=v,sid="s"`, "", "something", "", ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := &records{t: t}
 			r.request(0, 1, "x", c.record).UserAgent = c.userAgent
-			if got := r.join().Player; got != c.want {
-				t.Errorf("player = %q, want %q", got, c.want)
+			if c.report != "" {
+				r.report(1, c.report)
+			}
+			if s := r.join(); s.Player != c.want || s.PlayerEvidence != c.evidence {
+				t.Errorf("player = %q by %q, want %q by %q", s.Player, s.PlayerEvidence, c.want, c.evidence)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/quirk"
 	"github.com/weir-stream/weir/internal/analytics"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
@@ -31,7 +32,7 @@ const minDrain = 0.5
 // rebuffers finds the times at which the picture stood still, without start and seeks. State
 // events tell all of it, and where a player sends them nothing else is asked; else the weaker
 // signs are put together.
-func (j *join) rebuffers(start playStart, player string) []analytics.Rebuffer {
+func (j *join) rebuffers(start playStart) []analytics.Rebuffer {
 	var stalls []stall
 	if j.reportsStates() {
 		stalls = j.stallsByState()
@@ -44,7 +45,7 @@ func (j *join) rebuffers(start playStart, player string) []analytics.Rebuffer {
 		stalls = append(stalls, j.stallsBySamples(began, dries)...)
 		flagged := j.stallsByFlag(began, dries)
 		stalls = append(stalls, flagged...)
-		if is(player, shaka) && len(stalls) == 0 && !j.flags() {
+		if _, silent := j.quirks.Has(cmcd.KeyBS, quirk.Absent); silent && len(stalls) == 0 && !j.flags() {
 			stalls = stallsByDrain(dries)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/quirk"
 )
 
 // playStart is when the first frame was shown.
@@ -14,18 +15,15 @@ type playStart struct {
 	estimated bool
 }
 
-// maxStartDelay is the longest media start delay that is believed, in milliseconds.
-const maxStartDelay = 10 * 60 * 1000
-
 // playStart finds out when playing began: from the player's state reports if it sends any, else
 // from its media start delay, else by going back from the buffer lengths.
-func (j *join) playStart(player, format string) playStart {
+func (j *join) playStart() playStart {
 	for i := range j.reports {
 		if j.reports[i].StateChange() == "p" {
 			return playStart{at: j.times[i], known: true}
 		}
 	}
-	if at, ok := j.startDelay(player, format); ok {
+	if at, ok := j.startDelay(); ok {
 		return playStart{at: at, known: true}
 	}
 	if at, ok := j.estimateStart(); ok {
@@ -34,20 +32,24 @@ func (j *join) playStart(player, format string) playStart {
 	return playStart{}
 }
 
-// startDelay takes the key msd. dash.js sends in it the time to its next report, a few
-// milliseconds, so it is not believed of dash.js, nor of a DASH player that could be it.
-func (j *join) startDelay(player, format string) (time.Time, bool) {
-	if is(player, dashJS) || !is(player, shaka) && format == "dash" {
-		return time.Time{}, false
+// startDelay takes the key msd, where it says what it is to say: dash.js, and so a DASH player that
+// could be it, sends in it the time to its next report.
+func (j *join) startDelay() (time.Time, bool) {
+	believed := func(v *cmcd.Values) (time.Time, bool) {
+		ms, ok := v.Number(cmcd.KeyMSD)
+		if !ok || ms <= 0 || quirk.Implausible(cmcd.KeyMSD, v) || j.quirks.Ignores(cmcd.KeyMSD, v) {
+			return time.Time{}, false
+		}
+		return j.start.Add(time.Duration(ms * float64(time.Millisecond))), true
 	}
 	for i := range j.requests {
-		if ms, ok := j.requests[i].CMCD.Number(cmcd.KeyMSD); ok && ms > 0 && ms < maxStartDelay {
-			return j.start.Add(time.Duration(ms * float64(time.Millisecond))), true
+		if at, ok := believed(&j.requests[i].CMCD); ok {
+			return at, true
 		}
 	}
 	for i := range j.reports {
-		if ms, ok := j.reports[i].CMCD.Number(cmcd.KeyMSD); ok && ms > 0 && ms < maxStartDelay {
-			return j.start.Add(time.Duration(ms * float64(time.Millisecond))), true
+		if at, ok := believed(&j.reports[i].CMCD); ok {
+			return at, true
 		}
 	}
 	return time.Time{}, false

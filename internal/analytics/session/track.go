@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/quirk"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -36,7 +37,7 @@ type object struct {
 }
 
 // tracksOf sorts the media requests into tracks.
-func tracksOf(requests []telemetry.Request) map[string]*track {
+func tracksOf(requests []telemetry.Request, quirks quirk.Quirks) map[string]*track {
 	tracks := map[string]*track{}
 	seen := map[string]bool{}
 	for i := range requests {
@@ -45,7 +46,7 @@ func tracksOf(requests []telemetry.Request) map[string]*track {
 		if kind != "v" && kind != "av" && kind != "a" {
 			continue
 		}
-		o := objectOf(r, kind)
+		o := objectOf(r, kind, quirks)
 		if o.delivered {
 			key := r.Path + "\x00" + r.Query + "\x00" + r.Range
 			o.delivered = !seen[key]
@@ -64,12 +65,12 @@ func tracksOf(requests []telemetry.Request) map[string]*track {
 	return tracks
 }
 
-func objectOf(r *telemetry.Request, kind string) object {
+func objectOf(r *telemetry.Request, kind string, quirks quirk.Quirks) object {
 	o := object{at: r.Time, end: r.Time.Add(r.Duration), rate: 1}
 	if ms, ok := r.CMCD.Number(cmcd.KeyD); ok && ms > 0 {
 		o.duration = ms / 1e3
 	}
-	if kbps, ok := r.CMCD.NumberFor(cmcd.KeyBR, kind); ok && kbps > 0 {
+	if kbps, ok := r.CMCD.NumberFor(cmcd.KeyBR, kind); ok && kbps > 0 && !quirks.Ignores(cmcd.KeyBR, &r.CMCD) {
 		o.bitrate = kbps * 1e3
 	}
 	if kbps, ok := r.CMCD.NumberFor(cmcd.KeyMTP, kind); ok && kbps > 0 {
@@ -190,17 +191,23 @@ func (t *track) averageBitrate() float64 {
 	return bits / seconds
 }
 
-// hlsGuess is the throughput that hls.js reports before it has measured any (500 kbit/s).
-const hlsGuess = 500_000
-
-// averageThroughput is the mean of what the player measured, in bit/s. An HLS player's first
-// values are its configured guess and are left out until they change.
-func (t *track) averageThroughput(format string) float64 {
+// averageThroughput is the mean of what the player measured, in bit/s. Players that begin with an
+// estimate have measured nothing until they say something else.
+func (t *track) averageThroughput(quirks quirk.Quirks) float64 {
 	sum, n := 0.0, 0
-	guessing := format == "hls"
+	first, guessing := quirks.Has(cmcd.KeyMTP, quirk.IgnoreFirst)
+	guess := first.Value * 1e3
 	for _, o := range t.objects {
-		if o.measured == 0 || guessing && o.measured == hlsGuess {
+		if o.measured == 0 {
 			continue
+		}
+		if guessing {
+			if guess == 0 {
+				guess = o.measured
+			}
+			if o.measured == guess {
+				continue
+			}
 		}
 		guessing = false
 		sum += o.measured

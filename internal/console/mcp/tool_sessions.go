@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,9 +173,16 @@ func (s *Server) sessionDetails(ctx context.Context, in sessionDetailsIn) (sessi
 	text.table("Requests", exchangeColumns(), exchangeRows(out.Requests))
 	var rows [][]string
 	for _, e := range out.Reports {
-		rows = append(rows, []string{clock(e.Time), e.Event, e.State})
+		sequence := ""
+		if e.SequenceNumber != nil {
+			sequence = strconv.FormatInt(*e.SequenceNumber, 10)
+		}
+		rows = append(rows, []string{clock(e.Time), e.Event, e.State, sequence})
 	}
-	text.table("Reports of the player", []string{"time", "event", "state"}, rows)
+	text.table("Reports of the player", []string{"time", "event", "state", "sequence_number"}, rows)
+	if slices.ContainsFunc(out.Requests, func(e analytics.Exchange) bool { return e.Response != nil }) {
+		text.line("\nplayer_ttfb_s and player_ttlb_s are the player's view of the same request; what they are longer than ttfb_s and duration_s, the edge's, was taken by the network and by waiting in the player.")
+	}
 	if out.Truncated {
 		text.line("\ntruncated: %d of %d requests and %d of %d reports are shown; narrow with from and to, or raise limit (at most %d).",
 			len(out.Requests), out.Session.Requests, len(out.Reports), out.Session.Reports, maxRequests)
@@ -212,6 +220,12 @@ func provenanceOf(d analytics.SessionDetails) Provenance {
 	if d.Session.StartupEstimated {
 		p.Assumptions = append(p.Assumptions, "the startup time is an estimate from buffer lengths: the player did not report it")
 	}
+	if d.Session.UnseenRequests > 0 {
+		p.Assumptions = append(p.Assumptions, fmt.Sprintf("the player numbered %d more requests than there are rows: another server answered them, or the player's cache, or their rows were lost", d.Session.UnseenRequests))
+	}
+	if d.Session.LostReports > 0 {
+		p.Assumptions = append(p.Assumptions, fmt.Sprintf("%d reports that the player numbered did not arrive: what it said in them is not known", d.Session.LostReports))
+	}
 	if d.Truncated {
 		p.Assumptions = append(p.Assumptions, fmt.Sprintf("the session has more records than were read: its figures are of the first %d", p.Records))
 	}
@@ -239,6 +253,15 @@ func (s *sheet) session(v analytics.Session) {
 	}
 	s.line("Startup %s; played %s s; average bitrate %s bit/s; measured throughput %s bit/s.", startup, number(v.PlayedTime), number(v.AverageBitrate), number(v.AverageThroughput))
 	s.line("%d rebuffers, %s s in all; rebuffer ratio %s (rebuffer time over itself and played time).", len(v.Rebuffers), number(v.RebufferTime), number(v.RebufferRatio))
+	if v.ClockOffset != nil {
+		s.line("Clock offset (server less player) %s s; the times of reports are corrected by it.", number(*v.ClockOffset))
+	}
+	if v.LostReports > 0 || v.UnseenRequests > 0 {
+		s.line("By the player's own count %d reports did not arrive, and %d requests have no row here.", v.LostReports, v.UnseenRequests)
+	}
+	for _, d := range v.Distrusted {
+		s.line("Not believed: CMCD key %s (%s). %s", d.Key, d.Verdict, d.Why)
+	}
 }
 
 func rebufferRows(list []analytics.Rebuffer) [][]string {
@@ -252,17 +275,22 @@ func rebufferRows(list []analytics.Rebuffer) [][]string {
 func exchangeColumns() []string {
 	return []string{
 		"time", "path", "kind", "type", "status", "bytes", "cache", "miss_reason", "ttfb_s", "duration_s",
-		"origin_ttfb_s", "aborted", "bitrate_bps", "buffer_s", "starved",
+		"origin_ttfb_s", "aborted", "bitrate_bps", "buffer_s", "starved", "player_ttfb_s", "player_ttlb_s",
 	}
 }
 
 func exchangeRows(list []analytics.Exchange) [][]string {
 	var rows [][]string
 	for _, e := range list {
+		var seen analytics.Response
+		if e.Response != nil {
+			seen = *e.Response
+		}
 		rows = append(rows, []string{
 			clock(e.Time), e.Path, e.Kind, e.ObjectType, strconv.Itoa(e.Status), strconv.FormatInt(e.Bytes, 10),
 			e.CacheStatus, e.MissReason, number(e.TTFB), number(e.Duration), number(e.OriginTTFB),
 			strconv.FormatBool(e.Aborted), number(e.Bitrate), optional(e.BufferLength), strconv.FormatBool(e.BufferStarved),
+			optional(seen.TTFB), optional(seen.TTLB),
 		})
 	}
 	return rows

@@ -31,7 +31,7 @@ func (s *Server) addTools() error {
 		func() error {
 			return add(s, tool{
 				name: "get_session_details", title: "Session details",
-				description: "One playback session: startup, played time, bitrate, rebuffers with the rule that found each, delivery, and its requests in order of time (buffer, bitrate, cache, time to first byte). Name it by its ID or the beginning of it.",
+				description: "One playback session: startup, played time, bitrate, rebuffers with the rule that found each, delivery, what of the player's word is not believed and why, how much of it is missing, and its requests in order of time (buffer, bitrate, cache, time to first byte; beside it the player's own view of the answer, where it reported one). Name it by its ID or the beginning of it.",
 				limits:      map[string][2]float64{"limit": {1, maxRequests}},
 			}, s.sessionDetails)
 		},

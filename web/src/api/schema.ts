@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cmcd/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What CMCD says, and what is wrong with it by the letter of CTA-5004 and CTA-5004-B; nothing is kept */
+        post: operations["validateCMCD"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -154,10 +171,82 @@ export interface components {
              */
             watch: string;
         };
+        CMCDIssue: {
+            /** @description Absent if it is of the record as a whole. */
+            key?: string;
+            /** @description What was found and what was expected. */
+            message: string;
+            /**
+             * @description A stable word.
+             * @example type
+             */
+            rule: string;
+            /** @example CTA-5004-B §4.3 */
+            section?: string;
+            /**
+             * @description An error is against a MUST of the specification, a warning against a SHOULD.
+             * @enum {string}
+             */
+            severity: "error" | "warning";
+        };
+        CMCDRecord: {
+            /** @description Why there are no values. */
+            error?: string;
+            /**
+             * Format: int64
+             * @description Which of the texts it comes from, from 0.
+             */
+            index: number;
+            issues: components["schemas"]["CMCDIssue"][];
+            /** @enum {string} */
+            mode: "request" | "event";
+            /**
+             * Format: int64
+             * @description Which record of a body or JSON array, from 1.
+             */
+            record?: number;
+            /** @description By key: booleans, numbers and strings; lists are arrays of {value, type, range}. */
+            values?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: int64
+             * @description Version of CMCD; absent if the record cannot be read.
+             * @example 2
+             */
+            version?: number;
+            /** @description What Weir's own decoder put up with. */
+            warnings: string[];
+        };
+        CMCDRecords: {
+            records: components["schemas"]["CMCDRecord"][];
+            /** @description There are more records or issues than an answer has room for. */
+            truncated?: boolean;
+        };
+        CMCDText: {
+            /**
+             * @description Media type of a body; if it is absent it is not looked at.
+             * @example application/cmcd
+             */
+            content_type?: string;
+            /**
+             * @description What the text is: the query of a request, its header lines, a record that is not percent-encoded, the body of a report, or the JSON of version 1.
+             * @enum {string}
+             */
+            kind: "query" | "headers" | "record" | "body" | "json";
+            /** @example CMCD=br%3D3000%2Cv%3D2 */
+            text: string;
+        };
         Catalogue: {
             /** @description What metrics can be grouped and filtered by. */
             dimensions: string[];
             metrics: components["schemas"]["Metric"][];
+        };
+        Distrust: {
+            /** @description CMCD key */
+            key: string;
+            verdict: string;
+            why: string;
         };
         ErrorDetail: {
             /** @description Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
@@ -205,6 +294,9 @@ export interface components {
                 [key: string]: string;
             };
             event: string;
+            request_id?: string;
+            /** Format: int64 */
+            sequence_number?: number;
             state?: string;
             /** Format: date-time */
             time: string;
@@ -234,6 +326,7 @@ export interface components {
             /** Format: double */
             origin_ttfb_seconds?: number;
             path: string;
+            response?: components["schemas"]["Response"];
             /** Format: int64 */
             status: number;
             /** Format: date-time */
@@ -304,6 +397,16 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
+        Response: {
+            /** Format: int64 */
+            status?: number;
+            /** Format: date-time */
+            time: string;
+            /** Format: double */
+            ttfb_seconds?: number;
+            /** Format: double */
+            ttlb_seconds?: number;
+        };
         Row: {
             dimensions?: {
                 [key: string]: string;
@@ -327,9 +430,15 @@ export interface components {
             /** Format: int64 */
             bytes: number;
             client?: string;
+            /**
+             * Format: double
+             * @description Server's clock less player's clock, with the way of the fastest report
+             */
+            clock_offset_seconds?: number;
             /** Format: int64 */
             cmcd_version: number;
             content_id?: string;
+            distrusted?: components["schemas"]["Distrust"][];
             edge?: string;
             /** Format: date-time */
             end: string;
@@ -341,9 +450,16 @@ export interface components {
             /** @description CMCD session ID (sid) */
             id: string;
             live: boolean;
+            /**
+             * Format: int64
+             * @description Reports that the player numbered and that did not arrive
+             */
+            lost_reports: number;
             /** Format: double */
             played_time_seconds: number;
             player?: string;
+            /** @description What told the player: org.svta-p-n, list_style, spelling, key_set or user_agent */
+            player_evidence?: string;
             /** Format: double */
             rebuffer_ratio: number;
             /** Format: double */
@@ -360,6 +476,11 @@ export interface components {
             startup_time_seconds?: number;
             stream: string;
             truncated?: boolean;
+            /**
+             * Format: int64
+             * @description Requests that the player numbered and that no edge has a row of
+             */
+            unseen_requests: number;
             user_agent?: string;
         };
         SessionDetails: {
@@ -411,6 +532,9 @@ export interface components {
             /** Format: int64 */
             width?: number;
         };
+        ValidationInputBody: {
+            records: components["schemas"]["CMCDText"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -440,6 +564,66 @@ export interface operations {
             };
             /** @description Error */
             default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    validateCMCD: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ValidationInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CMCDRecords"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

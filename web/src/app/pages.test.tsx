@@ -20,7 +20,7 @@ const live: Live = {
 
 const session: Session = {
   id: '6376e0e8-416e-46ea-99d9-077312333d9e', stream: 'test', player: 'hls.js', format: 'hls', live: true, cmcd_version: 1, client: '192.0.2.7',
-  edge: 'edge-1', start: '2026-11-20T09:59:00Z', end: '2026-11-20T10:00:00Z', active: false, requests: 2, reports: 0, bytes: 334_591, errors: 1,
+  edge: 'edge-1', start: '2026-11-20T09:59:00Z', end: '2026-11-20T10:00:00Z', active: false, requests: 2, reports: 0, bytes: 334_591, errors: 1, lost_reports: 0, unseen_requests: 0,
   hit_ratio: 0.5, played_time_seconds: 57.3, average_bitrate: 1_298_234, average_throughput: 46e6, startup_time_seconds: 0.612, startup_estimated: true,
   rebuffers: [{ time: '2026-11-20T09:59:30Z', duration_seconds: 3.9, evidence: 'drain' }], rebuffer_time_seconds: 3.9, rebuffer_ratio: 0.064,
 }
@@ -160,6 +160,33 @@ describe('the page of a session', () => {
 
     await userEvent.type(screen.getByLabelText('Filter the requests'), 'mtp=5200')
     expect(texts()).toHaveLength(1)
+  })
+
+  it('puts the player’s view beside the edge’s, and says what it does not believe', async () => {
+    const reporting: Session = {
+      ...session, cmcd_version: 2, reports: 9, player_evidence: 'key_set', clock_offset_seconds: -90.43, lost_reports: 2, unseen_requests: 5,
+      distrusted: [
+        { key: 'br', verdict: 'ignore', why: 'It is the variant’s.' }, { key: 'br', verdict: 'ignore', why: 'It is left over.' },
+        { key: 'mtp', verdict: 'ignore_first', why: 'It is a default.' },
+      ],
+    }
+    const seen = { time: '2026-11-20T09:59:01Z', status: 200, ttfb_seconds: 0.12, ttlb_seconds: 1.24 }
+    network({ [`/api/v1/sessions/${session.id}`]: { ...details, session: reporting, exchanges: [exchange(1, { response: seen }), exchange(2, {})] } })
+    open(`/sessions/${session.id}`)
+    const fact = (name: string) => screen.getAllByText(name).find((e) => e.closest('dt'))?.closest('div')
+    await screen.findByText('Clock offset')
+    expect(fact('Clock offset')?.textContent).toBe('Clock offset1:30 minplayer is ahead')
+    expect(fact('Lost reports')?.textContent).toContain('2')
+    expect(fact('Unseen requests')?.textContent).toContain('5')
+    expect(screen.getByText('Player').getAttribute('aria-description')).toBe('Who played. Told by which CMCD keys it sends together.')
+    expect(fact('Not believed')?.textContent).toBe('Not believedbr, mtp')
+    expect(screen.getByText('br').getAttribute('aria-description')).toBe('It is the variant’s. Ignored. It is left over. Ignored.')
+
+    const table = screen.getByRole('table', { name: 'Requests' })
+    await userEvent.click(within(table).getByRole('button', { name: /At player/ }))
+    await vi.waitFor(() => expect(within(table).getAllByRole('row')[1]?.textContent).toContain('2.1 ms1.2 s'))
+    await userEvent.click(within(table).getByRole('button', { name: /video-1-1/ }))
+    expect(within(table).getByRole('list', { name: 'As the player saw it' }).textContent).toContain('TTLB player 1.2 s · edge 2.1 ms: 1.2 s in the network and in the player')
   })
 
   it('says so when there is no record of it', async () => {

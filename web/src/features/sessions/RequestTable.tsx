@@ -6,6 +6,7 @@ import { Sign, type Tone } from '../../ui/Sign'
 import { Defined } from '../../ui/Defined'
 import { bitrate, bytes, middle, nothing, seconds, time } from '../../ui/format'
 import { Keys } from './Keys'
+import { pairsOf, statusOf, told } from './response'
 
 interface Column {
   id: string
@@ -32,7 +33,15 @@ const columns: Column[] = [
   { id: 'buffer', name: 'Buffer', definition: 'Buffer length when the object was requested, as the player told (CMCD bl)', width: '82px', right: true, by: (e) => e.buffer_length_seconds ?? null, show: (e) => <Buffer e={e} /> },
 ]
 
-const template = columns.map((c) => c.width).join(' ')
+/** Only where the player reported what it saw of the answers. */
+const playerColumn: Column = {
+  id: 'player', name: 'At player', definition: 'From asking to the last byte, as the player reported (CMCD event rr). What it is longer than Duration, the edge’s, was taken by the network and by waiting in the player',
+  width: '88px', right: true, by: (e) => e.response?.ttlb_seconds ?? null, show: (e) => <AtPlayer e={e} />,
+}
+
+const behindDuration = columns.findIndex((c) => c.id === 'duration') + 1
+const columnsWithPlayer = [...columns.slice(0, behindDuration), playerColumn, ...columns.slice(behindDuration)]
+
 const rowHeight = 33
 
 const kinds = [
@@ -50,10 +59,13 @@ export function RequestTable({ exchanges }: { exchanges: Exchange[] }) {
   const [text, setText] = useState('')
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   const scroller = useRef<HTMLDivElement>(null)
+  const reported = useMemo(() => exchanges.some((e) => e.response), [exchanges])
+  const shown = reported ? columnsWithPlayer : columns
+  const template = shown.map((c) => c.width).join(' ')
 
   const rows = useMemo(() => {
     const wanted = text.trim().toLowerCase()
-    const column = columns.find((c) => c.id === sort.id)
+    const column = columnsWithPlayer.find((c) => c.id === sort.id)
     const sign = sort.descending ? -1 : 1
     return exchanges
       .filter((e) => ofKind(e, kind) && (wanted === '' || textOf(e).includes(wanted)))
@@ -87,7 +99,7 @@ export function RequestTable({ exchanges }: { exchanges: Exchange[] }) {
       </div>
       <div className="sheet grid" role="table" aria-label="Requests" aria-rowcount={rows.length + 1} ref={scroller} tabIndex={0}>
         <div className="head" role="row" style={{ gridTemplateColumns: template }}>
-          {columns.map((c) => (
+          {shown.map((c) => (
             <div key={c.id} role="columnheader" aria-sort={sort.id === c.id ? (sort.descending ? 'descending' : 'ascending') : 'none'} className={c.right ? 'right' : undefined}>
               <button type="button" onClick={() => setSort({ id: c.id, descending: sort.id === c.id ? !sort.descending : c.id !== 'object' })}>
                 <Defined definition={c.definition} inside>
@@ -112,7 +124,7 @@ export function RequestTable({ exchanges }: { exchanges: Exchange[] }) {
                   style={{ gridTemplateColumns: template }}
                   onClick={() => toggle(e.id)}
                 >
-                  {columns.map((c) => (
+                  {shown.map((c) => (
                     <div key={c.id} role="cell" className={c.right ? 'right' : undefined}>
                       {c.id === 'object' ? (
                         <button
@@ -137,6 +149,7 @@ export function RequestTable({ exchanges }: { exchanges: Exchange[] }) {
                       <code>{e.path}</code>
                       {e.origin_status ? ` · origin status ${e.origin_status}` : ''}
                     </p>
+                    <Seen e={e} />
                     <Keys cmcd={e.cmcd} />
                   </div>
                 )}
@@ -191,6 +204,25 @@ function Buffer({ e }: { e: Exchange }) {
         {seconds(e.buffer_length_seconds)}
       </Sign>
     </span>
+  )
+}
+
+function AtPlayer({ e }: { e: Exchange }) {
+  const pair = pairsOf(e).find((p) => p.name === 'TTLB')
+  if (!pair) return <>{nothing}</>
+  return <span title={told(pair)}>{seconds(pair.player)}</span>
+}
+
+/** Seen is what the player reported of the answer, beside what the edge did. */
+function Seen({ e }: { e: Exchange }) {
+  const lines = [...pairsOf(e).map(told), ...[statusOf(e) ?? []].flat()]
+  if (lines.length === 0) return null
+  return (
+    <ul aria-label="As the player saw it">
+      {lines.map((line) => (
+        <li key={line}>{line}</li>
+      ))}
+    </ul>
   )
 }
 

@@ -1,16 +1,17 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
-import { useMemo } from 'react'
-import { ProblemError, type Session } from '../../api/client'
+import { Fragment, useMemo } from 'react'
+import { ProblemError, type Distrust, type Session } from '../../api/client'
 import { Chart } from '../../ui/Chart'
 import { CopyButton } from '../../ui/CopyButton'
+import { Defined } from '../../ui/Defined'
 import { Empty } from '../../ui/Empty'
 import { Facts, type Fact } from '../../ui/Facts'
 import { Failure } from '../../ui/Failure'
 import { Sign } from '../../ui/Sign'
 import { bitrate, bytes, clock, count, dateTime, nothing, percent, seconds, time } from '../../ui/format'
 import { sessionDetails } from './api'
-import { definitions, evidence } from './definitions'
+import { definitions, evidence, playerEvidence, verdicts } from './definitions'
 import { formatName } from './names'
 import { ReportsTable } from './ReportsTable'
 import { RequestTable } from './RequestTable'
@@ -72,9 +73,10 @@ export function SessionPage({ sid }: { sid: string }) {
 
 function factsOf(s: Session): Fact[] {
   const stalled = s.rebuffers.length > 0
+  const numbered = s.cmcd_version > 1 // version 1 has no sequence numbers
   return [
     { name: 'Stream', definition: definitions.stream, value: s.stream || nothing, note: s.live ? 'live' : undefined },
-    { name: 'Player', definition: definitions.player, value: s.player || 'unknown', note: formatName(s.format) },
+    { name: 'Player', definition: `${definitions.player} ${playerEvidence[s.player_evidence ?? ''] ?? ''}`.trim(), value: s.player || 'unknown', note: formatName(s.format) },
     { name: 'CMCD', definition: definitions.cmcd, value: `version ${s.cmcd_version}` },
     { name: 'Average bitrate', definition: definitions.bitrate, value: s.average_bitrate > 0 ? bitrate(s.average_bitrate) : nothing },
     { name: 'Throughput', definition: definitions.throughput, value: s.average_throughput > 0 ? bitrate(s.average_throughput) : nothing },
@@ -84,6 +86,10 @@ function factsOf(s: Session): Fact[] {
     { name: 'Hit ratio', definition: definitions.hits, value: percent(s.hit_ratio) },
     { name: 'Requests', definition: definitions.requests, value: count(s.requests) },
     { name: 'Reports', definition: definitions.reports, value: count(s.reports) },
+    { name: 'Unseen requests', definition: definitions.unseen, value: numbered ? missing(s.unseen_requests) : nothing },
+    { name: 'Lost reports', definition: definitions.lost, value: numbered && s.reports > 0 ? missing(s.lost_reports) : nothing },
+    { name: 'Clock offset', definition: definitions.clock, ...clockOffset(s.clock_offset_seconds) },
+    { name: 'Not believed', definition: definitions.distrusted, value: <Distrusted list={s.distrusted ?? []} /> },
     { name: 'Bytes', definition: definitions.bytes, value: bytes(s.bytes) },
     {
       name: 'Errors',
@@ -101,6 +107,36 @@ function factsOf(s: Session): Fact[] {
     { name: 'Last seen', definition: definitions.seen, value: dateTime(s.end) },
     { name: 'Client', definition: definitions.client, value: <span title={s.user_agent}>{s.client || nothing}</span>, note: s.edge ? `at ${s.edge}` : undefined },
   ]
+}
+
+function clockOffset(offset: number | undefined): Pick<Fact, 'value' | 'note'> {
+  if (offset === undefined) return { value: nothing }
+  return { value: seconds(Math.abs(offset)), note: offset === 0 ? undefined : `player is ${offset > 0 ? 'behind' : 'ahead'}` }
+}
+
+function missing(n: number) {
+  if (n === 0) return '0'
+  return (
+    <Sign tone="fair" mark="○">
+      {count(n)}
+    </Sign>
+  )
+}
+
+/** Distrusted names each key once; its reasons are on hover, on focus and on touch. */
+function Distrusted({ list }: { list: Distrust[] }) {
+  if (list.length === 0) return <>{nothing}</>
+  const keys = [...new Set(list.map((d) => d.key))]
+  return (
+    <>
+      {keys.map((key, i) => (
+        <Fragment key={key}>
+          {i > 0 && ', '}
+          <Defined definition={list.filter((d) => d.key === key).map((d) => `${d.why} ${verdicts[d.verdict] ?? ''}`.trim()).join(' ')}>{key}</Defined>
+        </Fragment>
+      ))}
+    </>
+  )
 }
 
 function Rebuffers({ session }: { session: Session }) {
