@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-stream/weir/internal/console/cmcdtool"
+	"github.com/weir-stream/weir/internal/console/rest"
 )
 
 func newCMCD(stdout, stderr io.Writer) *cobra.Command {
@@ -205,4 +207,23 @@ func helpUnless(cmd *cobra.Command, err error) error {
 		return err
 	}
 	return cmd.Help()
+}
+
+// examineCMCD looks at what the API is sent with the eyes of the command line.
+func examineCMCD(text rest.CMCDText) iter.Seq[rest.CMCDRecord] {
+	return func(yield func(rest.CMCDRecord) bool) {
+		piece := cmcdtool.NewPiece(cmcdtool.Form(text.Kind), text.Text, text.ContentType)
+		for f := range piece.Records(cmcdtool.Look{Validate: true}) {
+			record := rest.CMCDRecord{
+				Record: f.Record, Version: f.Version, Mode: f.Mode, Values: f.Values, Warnings: f.Warnings, Error: f.Error,
+				Issues: make([]rest.CMCDIssue, len(f.Issues)),
+			}
+			for i, issue := range f.Issues {
+				record.Issues[i] = rest.CMCDIssue(issue)
+			}
+			if !yield(record) {
+				return
+			}
+		}
+	}
 }

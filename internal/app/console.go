@@ -24,6 +24,7 @@ func newConsole(n *node) (*consoleRole, error) {
 	api, err := rest.New(rest.Settings{
 		Sessions: n.analytics.archive, Querier: n.analytics.query, Streams: n.origin, Snapshot: n.analytics.tracker,
 		Addresses: func(host string) rest.Addresses { return n.addresses().from(host) },
+		Examine:   examineCMCD,
 		Version:   version, Log: n.log.With("part", "rest"),
 	})
 	if err != nil {

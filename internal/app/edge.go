@@ -7,11 +7,16 @@ import (
 
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge"
+	"github.com/weir-stream/weir/internal/console/rest"
 	"github.com/weir-stream/weir/internal/console/webui"
 	"github.com/weir-stream/weir/internal/lifecycle"
 	"github.com/weir-stream/weir/internal/telemetry/collector"
 	"github.com/weir-stream/weir/web"
 )
+
+// watchValidation is where the watch page asks what is wrong with what its player sends. No page is
+// taken by it, for pages are only read.
+const watchValidation = "/watch/validate"
 
 // edgeRole is what viewers talk to.
 type edgeRole struct {
@@ -51,6 +56,7 @@ func (r *edgeRole) handler() http.Handler {
 	mux.Handle("/live/", r.edge)
 	mux.Handle("/cmcd", r.collector)
 	mux.Handle("/cmcd/", r.collector)
+	mux.Handle("POST "+watchValidation, rest.NewViewersValidation(watchValidation, examineCMCD))
 	mux.Handle("/", r.pages.Watch())
 	for _, short := range []string{"GET /{$}", "GET /watch"} {
 		mux.Handle(short, http.RedirectHandler("/watch/", http.StatusFound))

@@ -39,6 +39,27 @@ type Piece struct {
 	ContentType string
 }
 
+// NewPiece returns the piece that a text is in a form other than [HAR]: of [Headers] the header lines
+// of one request.
+func NewPiece(form Form, text, contentType string) Piece {
+	p := Piece{Form: form, Text: text, ContentType: contentType}
+	switch form {
+	case URL:
+		p.Text, p.RawQuery, p.URL = "", queryOf(text), withoutCMCD(text)
+	case Query:
+		p.Text, p.RawQuery = "", strings.TrimPrefix(text, "?")
+	case Headers:
+		p.Text, p.Header = "", make(http.Header)
+		for line := range strings.SplitSeq(text, "\n") {
+			if name, value, ok := headerLine(strings.TrimSpace(line)); ok && isHeader(name) {
+				p.Header.Add(name, value)
+			}
+		}
+	default:
+	}
+	return p
+}
+
 // Reader finds the pieces of an input.
 type Reader struct {
 	Source string // for the places of the pieces

@@ -46,6 +46,8 @@ type Settings struct {
 	Snapshot Snapshot
 	// Addresses tells where the server is reached by somebody who knows it by the host name.
 	Addresses func(host string) Addresses
+	// Examine looks at CMCD that is sent to be validated.
+	Examine Examine
 	// Version is the version of the server, told in the API's description.
 	Version string
 	Log     *slog.Logger
@@ -60,8 +62,8 @@ type Handler struct {
 
 // New returns a handler of the API.
 func New(set Settings) (*Handler, error) {
-	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil || set.Addresses == nil {
-		return nil, errors.New("rest: Sessions, Querier, Streams, Snapshot and Addresses must be set")
+	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil || set.Addresses == nil || set.Examine == nil {
+		return nil, errors.New("rest: Sessions, Querier, Streams, Snapshot, Addresses and Examine must be set")
 	}
 	if set.Log == nil {
 		set.Log = slog.New(slog.DiscardHandler)
@@ -72,6 +74,7 @@ func New(set Settings) (*Handler, error) {
 	h := &Handler{mux: http.NewServeMux(), set: set}
 	h.api = humago.New(h.mux, description(set.Version))
 	h.register()
+	newValidation(set.Examine, operatorLimits).register(h.api, "/api/v1/cmcd/validate")
 	neverNull(h.api.OpenAPI())
 	return h, nil
 }

@@ -60,7 +60,7 @@ func (e *engines) Streams() []live.StreamInfo { return []live.StreamInfo{{Name: 
 
 func newHandler(t *testing.T, e *engines) *Handler {
 	t.Helper()
-	h, err := New(Settings{Sessions: e, Querier: e, Streams: e, Snapshot: e, Addresses: func(host string) Addresses {
+	h, err := New(Settings{Sessions: e, Querier: e, Streams: e, Snapshot: e, Examine: examineWords, Addresses: func(host string) Addresses {
 		return Addresses{Watch: "http://" + net.JoinHostPort(host, "8080") + "/watch/{stream}"}
 	}})
 	if err != nil {
