@@ -15,7 +15,7 @@ type analyticsRole struct {
 
 func newAnalytics(n *node) (*analyticsRole, error) {
 	c := n.config.Analytics
-	live, err := tracker.New(tracker.Settings{Config: c.Tracker, Dropped: n.telemetry.bus.Dropped, Registerer: n.registry})
+	live, err := tracker.New(tracker.Settings{Config: c.Tracker, Dropped: n.telemetry.dropped, Registerer: n.registry})
 	if err != nil {
 		return nil, err
 	}

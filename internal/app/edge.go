@@ -3,6 +3,7 @@ package app
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn/cache"
@@ -50,19 +51,26 @@ func newEdge(n *node) (*edgeRole, error) {
 
 func (r *edgeRole) add(g *lifecycle.Group) { g.Add(lifecycle.Service("edge", r.edge.Run)) }
 
-// handler is the public listener's: media, the watch page, CMCD, and the time of day.
+// handler is the public listener's: media, the watch page, CMCD and other events of players, and the
+// time of day.
 func (r *edgeRole) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/live/", r.edge)
-	mux.Handle("/cmcd", r.collector)
-	mux.Handle("/cmcd/", r.collector)
+	mux.Handle("/api/v1/events", r.collector.Events())
 	mux.Handle("POST "+watchValidation, rest.NewViewersValidation(watchValidation, examineCMCD))
 	mux.Handle("/", r.pages.Watch())
 	for _, short := range []string{"GET /{$}", "GET /watch"} {
 		mux.Handle(short, http.RedirectHandler("/watch/", http.StatusFound))
 	}
 	mux.HandleFunc("/time", serveTime)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// Not by the mux, which redirects a path such as /cmcd//tv to another: few players follow.
+		if req.URL.Path == "/cmcd" || strings.HasPrefix(req.URL.Path, "/cmcd/") {
+			r.collector.ServeHTTP(w, req)
+			return
+		}
+		mux.ServeHTTP(w, req)
+	})
 }
 
 // serveTime answers with the time of day, for players that set their clock by the MPD's UTCTiming

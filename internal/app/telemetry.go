@@ -1,10 +1,7 @@
 package app
 
 import (
-	"context"
-
 	"github.com/weir-stream/weir/internal/lifecycle"
-	"github.com/weir-stream/weir/internal/telemetry"
 	"github.com/weir-stream/weir/internal/telemetry/bus"
 	"github.com/weir-stream/weir/internal/telemetry/collector"
 	"github.com/weir-stream/weir/internal/telemetry/store/duckdb"
@@ -32,15 +29,17 @@ func newTelemetry(n *node) (*telemetryRole, error) {
 	}
 	b.Subscribe("store", store)
 	reports, err := collector.New(collector.Settings{
-		Config: c.Collector, Edge: n.config.Node.ID,
-		Report: func(r telemetry.Report) { _ = b.Accept(context.Background(), []telemetry.Report{r}) },
-		Log:    n.log.With("part", "collector"), Registerer: n.registry,
+		Config: c.Collector, Edge: n.config.Node.ID, Accept: b.Accept, Load: b.Load,
+		Log: n.log.With("part", "collector"), Registerer: n.registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &telemetryRole{store: store, bus: b, collector: reports}, nil
 }
+
+// dropped returns how many good records found no room, be it before the bus or behind it.
+func (r *telemetryRole) dropped() int64 { return r.bus.Dropped() + r.collector.Lost() }
 
 func (r *telemetryRole) addStore(g *lifecycle.Group) { g.Add(lifecycle.Closer("store", r.store.Close)) }
 func (r *telemetryRole) addBus(g *lifecycle.Group)   { g.Add(lifecycle.Service("bus", r.bus.Run)) }

@@ -1,23 +1,21 @@
 package collector
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/netip"
-	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -26,8 +24,11 @@ type Settings struct {
 	Config Config
 	// Edge is the identifier of the node.
 	Edge string
-	// Report takes each record. It must not block.
-	Report     func(telemetry.Report)
+	// Accept takes the reports of a body, all or none, and does not keep the slice. When it has
+	// returned nil they are safe. The error is [telemetry.ErrFull] if there is no room.
+	Accept func(context.Context, []telemetry.Report) error
+	// Load tells how full the queues are that Accept fills, from 0 to 1; nil is 0.
+	Load       func() float64
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	// Now is the clock, time.Now if nil.
@@ -39,12 +40,19 @@ type Settings struct {
 type Handler struct {
 	config  Config
 	edge    string
-	report  func(telemetry.Report)
+	accept  func(context.Context, []telemetry.Report) error
+	load    func() float64
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
+	state   *state
+	batches sync.Pool // of *batch
+	lost    atomic.Int64
+
+	cmcd, events *api
 
 	newVersion sync.Once // whether a version that is not known was logged
+	panicked   sync.Once // whether a panic was logged
 }
 
 // New makes a handler.
@@ -52,12 +60,11 @@ func New(s Settings) (*Handler, error) {
 	if err := s.Config.Validate(); err != nil {
 		return nil, fmt.Errorf("telemetry collector: %w", err)
 	}
-	if s.Report == nil {
-		return nil, errors.New("telemetry collector: Settings.Report is nil")
+	if s.Accept == nil {
+		return nil, errors.New("telemetry collector: Settings.Accept is nil")
 	}
-	m, err := newMetrics(s.Registerer)
-	if err != nil {
-		return nil, fmt.Errorf("telemetry collector: register metrics: %w", err)
+	if s.Load == nil {
+		s.Load = func() float64 { return 0 }
 	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -65,22 +72,77 @@ func New(s Settings) (*Handler, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	return &Handler{config: s.Config, edge: s.Edge, report: s.Report, log: s.Log, now: s.Now, metrics: m}, nil
-}
-
-// ServeHTTP takes a report, or answers a preflight.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status, problem := h.serve(w, r)
-	h.metrics.requests.WithLabelValues(strconv.Itoa(status)).Inc()
-	if problem != "" {
-		http.Error(w, problem, status)
-		return
+	h := &Handler{
+		config: s.Config, edge: s.Edge, accept: s.Accept, load: s.Load, log: s.Log, now: s.Now, state: newState(s.Config),
+		batches: sync.Pool{New: func() any { return new(batch) }},
+		cmcd:    cmcdAPI(), events: eventsAPI(),
 	}
-	w.WriteHeader(status)
+	m, err := newMetrics(s.Registerer, h)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry collector: register metrics: %w", err)
+	}
+	h.metrics = m
+	return h, nil
 }
 
-// serve returns the status, and what is wrong if something is.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (status int, problem string) {
+// api is one of the interfaces that records come in by.
+type api struct {
+	name  string
+	types []string
+	// jsonOnly says that a body that does not look like JSON is broken JSON.
+	jsonOnly bool
+	// parse reads one record into its report, and returns what became of it.
+	parse func(h *Handler, raw []byte, isJSON bool, r *record, report *telemetry.Report) outcome
+	// answer writes the answer to a body that was read.
+	answer func(h *Handler, b *batch, w http.ResponseWriter, r *http.Request) (status int)
+	// refuse writes the answer to a request that is not served.
+	refuse func(w http.ResponseWriter, r *http.Request, status int, problem string)
+}
+
+// ServeHTTP takes CMCD reports, or answers a preflight.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(h.cmcd, w, r) }
+
+// Events returns the handler of the events API, which takes the events of players that do not speak
+// CMCD. They belong to the same sessions, and what was silenced here is silenced there.
+func (h *Handler) Events() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(h.events, w, r) })
+}
+
+// serve answers a request. Whatever happens in here, the answer is not one after which a player would
+// send its records again.
+func (h *Handler) serve(a *api, w http.ResponseWriter, r *http.Request) {
+	status := http.StatusNoContent
+	answered := false
+	defer func() {
+		if p := recover(); p != nil {
+			h.notePanic(p)
+			if !answered {
+				w.WriteHeader(status)
+			}
+		}
+		h.metrics.requests.WithLabelValues(a.name, strconv.Itoa(status)).Inc()
+	}()
+	b := h.batches.Get().(*batch)
+	b.api = a
+	refused, problem := h.receive(b, w, r)
+	switch {
+	case problem != "":
+		status, answered = refused, true
+		a.refuse(w, r, status, problem)
+	case r.Method == http.MethodOptions:
+		w.WriteHeader(status)
+	default:
+		h.take(b, r)
+		answered = true
+		status = a.answer(h, b, w, r)
+	}
+	if b.reset() { // and not after a panic
+		h.batches.Put(b)
+	}
+}
+
+// receive looks at the request and reads its body. If it is not to be served the problem says why.
+func (h *Handler) receive(b *batch, w http.ResponseWriter, r *http.Request) (status int, problem string) {
 	// Players are on pages of any site, and send nothing that is secret.
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	switch r.Method {
@@ -88,113 +150,157 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (status int, pro
 	case http.MethodOptions:
 		w.Header().Set("Allow", "POST, OPTIONS")
 		w.Header().Set("Access-Control-Allow-Methods", "POST, OPTIONS")
-		w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization")
+		w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization, Prefer")
 		// application/cmcd needs a preflight; two hours is the most that Chromium keeps one.
 		w.Header().Set("Access-Control-Max-Age", "7200")
 		return http.StatusNoContent, ""
 	default:
 		w.Header().Set("Allow", "POST, OPTIONS")
-		return http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not allowed: CMCD reports are sent with POST", r.Method)
+		return http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not allowed: records are sent with POST", r.Method)
 	}
-	if problem := checkType(r.Header); problem != "" {
-		w.Header().Set("Accept-Post", "application/cmcd, text/cmcd, text/plain, application/json")
+	if problem := b.api.checkType(r.Header); problem != "" {
+		w.Header().Set("Accept-Post", strings.Join(b.api.types, ", "))
 		return http.StatusUnsupportedMediaType, problem
 	}
-	// A body that never ends would hold a connection for ever. What cannot have a deadline, a recorder in
-	// a test, has none.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.config.BodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBodyBytes))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", tooLarge.Limit)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return http.StatusRequestTimeout, fmt.Sprintf("the body did not come within %v", h.config.BodyTimeout)
-		}
-		return http.StatusBadRequest, "the body could not be read"
-	}
-	h.take(r, body)
-	return http.StatusNoContent, ""
+	return h.read(b, w, r)
 }
 
-// checkType says what is wrong with the media type of the body, "" if nothing. Pages that cannot
-// afford a preflight send text/plain, and a beacon may have no type at all.
-func checkType(header http.Header) string {
-	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return fmt.Sprintf("content encoding %q is not supported: send the body as it is", encoding)
-	}
-	value := header.Get("Content-Type")
-	if value == "" {
-		return ""
-	}
-	mediaType, _, err := mime.ParseMediaType(value)
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		return fmt.Sprintf("content type %q cannot be read: expected application/cmcd", value)
-	}
-	switch mediaType {
-	case "application/cmcd", "text/cmcd", "text/plain", "application/json":
-		return ""
-	}
-	return fmt.Sprintf("content type %q is not supported: expected application/cmcd, text/cmcd, text/plain or application/json", mediaType)
-}
-
-// take reports every good record of the body.
-func (h *Handler) take(r *http.Request, body []byte) {
-	report := telemetry.Report{
-		Time: h.now(), Edge: h.edge, UserAgent: telemetry.Clip(r.UserAgent()), Path: telemetry.Clip(r.URL.Path),
-	}
+// take makes reports of the records in the body, and hands those that are to be kept to the bus.
+func (h *Handler) take(b *batch, r *http.Request) {
+	now := h.now()
+	report := telemetry.Report{Edge: h.edge, UserAgent: telemetry.Clip(r.UserAgent()), Path: telemetry.Clip(r.URL.Path)}
 	if client, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		report.Client = client.Addr().Unmap()
 	}
-	n := 0
-	one := func(v cmcd.Values, err error) {
-		switch n++; {
-		case n > h.config.MaxRecords:
-			h.drop(tooMany)
-		case errors.Is(err, cmcd.ErrVersion):
-			h.drop(unknownVersion)
-			h.newVersion.Do(func() { // CTA-5004-B §6 wants it logged
-				h.log.Warn("a player sends CMCD of a version that is not known", "user_agent", r.UserAgent())
-			})
-		case errors.Is(err, cmcd.ErrNoKeys):
-			h.drop(noKeys)
-		case err != nil:
-			h.drop(notJSON)
-		default:
-			h.metrics.records.Inc()
-			for _, fault := range v.Warnings.Names() {
-				h.metrics.warnings.WithLabelValues(fault).Inc()
-			}
-			report.ID = uuid.Must(uuid.NewV7()) // fails only without a source of randomness
-			report.CMCD = v
-			h.report(report)
+	s := newSplitter(b, h.config.MaxRecordBytes)
+	array, whole := s.array, true
+	for {
+		raw, broken, unfinished, ok := s.next()
+		if !ok {
+			break
 		}
-	}
-	text := strings.TrimSpace(string(body))
-	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") { // no record begins like that
-		for v, err := range cmcd.ParseJSON(body) {
-			if len(v.String()) > h.config.MaxRecordBytes {
-				h.drop(tooLong)
-				n++
-				continue
-			}
-			one(v, err)
+		if len(b.records) == h.config.MaxRecords {
+			b.tooMany = 1 + s.rest()
+			break
 		}
-		return
-	}
-	for record := range cmcd.SplitBody(text) {
+		// A microsecond is what stores tell times apart by.
+		report.Time = now.Add(time.Duration(len(b.reports)) * time.Microsecond)
+		b.records = append(b.records, record{report: -1})
+		record := &b.records[len(b.records)-1]
 		switch {
-		case len(record) > h.config.MaxRecordBytes:
-			h.drop(tooLong)
-			n++
-		case n >= h.config.MaxRecords:
-			h.drop(tooMany)
+		case unfinished && b.cut:
+			record.outcome = bodyTooLong
+			whole = false
+		case len(raw) > h.config.MaxRecordBytes:
+			record.outcome = tooLong
+		case broken:
+			record.outcome = notJSON
+			if b.api.jsonOnly {
+				record.problems = []finding{syntaxProblem(raw)}
+			}
 		default:
-			// A copy, as a short string of the record would otherwise keep the whole body in memory.
-			one(cmcd.Parse(strings.Clone(record)))
+			b.reports = append(b.reports, report)
+			record.report = len(b.reports) - 1
+			record.outcome = h.parse(b.api, raw, s.json, record, &b.reports[record.report])
+			if record.outcome != taken {
+				b.reports = b.reports[:record.report]
+				record.report = -1
+			}
+		}
+	}
+	if b.cut && s.json {
+		if array { // lines say nothing of its elements
+			b.tooLong = 1
+		}
+		if !whole { // it is among the records
+			b.tooLong--
+		}
+	}
+	h.keep(b, r, now)
+}
+
+// parse reads one record, and survives it.
+func (h *Handler) parse(a *api, raw []byte, isJSON bool, r *record, report *telemetry.Report) (o outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.notePanic(p)
+			o = internalError
+		}
+	}()
+	return a.parse(h, raw, isJSON, r, report)
+}
+
+func (h *Handler) notePanic(p any) {
+	h.panicked.Do(func() {
+		h.log.Error("panic while a report was being read; any more are only counted", "panic", p, "stack", string(debug.Stack()))
+	})
+}
+
+// keep hands those records of the body to the bus that are to be kept, and counts what became of all.
+func (h *Handler) keep(b *batch, r *http.Request, now time.Time) {
+	for _, session := range h.state.admit(b, h.load(), now) {
+		h.metrics.silences.WithLabelValues(byFlood).Inc()
+		h.log.Warn("session silenced: it posts too much", "session", telemetry.Clip(session), "records_per_minute", h.config.MaxSessionRecords, "for", h.config.SilenceTime)
+	}
+	for i := range b.records {
+		if record := &b.records[i]; record.report >= 0 {
+			report := &b.reports[record.report]
+			record.id, record.warnings = report.ID, report.CMCD.Warnings
+		}
+	}
+	b.compact()
+	if len(b.reports) > 0 {
+		// A player that closes its page hangs up at once; what it has sent is taken all the same.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.config.AcceptTimeout)
+		err := h.accept(ctx, b.reports)
+		cancel()
+		if err != nil {
+			h.refuseAll(b, err)
+		}
+	}
+	missing, late := h.state.commit(b)
+	h.metrics.missing.Add(float64(missing))
+	h.metrics.late.Add(float64(late))
+	h.count(b)
+}
+
+// refuseAll drops what the bus has not accepted.
+func (h *Handler) refuseAll(b *batch, err error) {
+	why := busFailed
+	if errors.Is(err, telemetry.ErrFull) {
+		why = busFull
+	}
+	for i := range b.records {
+		if r := &b.records[i]; r.outcome == taken {
+			r.outcome = why
 		}
 	}
 }
 
-func (h *Handler) drop(reason string) { h.metrics.dropped.WithLabelValues(reason).Inc() }
+func (h *Handler) count(b *batch) {
+	h.metrics.dropped[tooMany].Add(float64(b.tooMany))
+	h.metrics.dropped[bodyTooLong].Add(float64(b.tooLong))
+	for i := range b.records {
+		r := &b.records[i]
+		switch r.outcome {
+		case taken:
+			h.metrics.records.WithLabelValues(b.api.name).Inc()
+			if r.warnings != 0 {
+				for _, fault := range r.warnings.Names() {
+					h.metrics.warnings.WithLabelValues(fault).Inc()
+				}
+			}
+		case duplicate:
+			h.metrics.duplicates.Inc()
+		case shed, busFull, busFailed:
+			h.lost.Add(1)
+			h.metrics.dropped[r.outcome].Inc()
+		default:
+			h.metrics.dropped[r.outcome].Inc()
+		}
+	}
+}
+
+// Lost returns how many good records were dropped because the bus had no room for them, or too little
+// for all sessions.
+func (h *Handler) Lost() int64 { return h.lost.Load() }
