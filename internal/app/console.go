@@ -25,6 +25,7 @@ func newConsole(n *node) (*consoleRole, error) {
 		Sessions: n.analytics.archive, Querier: n.analytics.query, Streams: n.origin, Snapshot: n.analytics.tracker,
 		Addresses: func(host string) rest.Addresses { return n.addresses().from(host) },
 		Examine:   examineCMCD,
+		Silencer:  n.telemetry.collector,
 		Version:   version, Log: n.log.With("part", "rest"),
 	})
 	if err != nil {

@@ -48,6 +48,8 @@ type Settings struct {
 	Addresses func(host string) Addresses
 	// Examine looks at CMCD that is sent to be validated.
 	Examine Examine
+	// Silencer makes players stop posting.
+	Silencer Silencer
 	// Version is the version of the server, told in the API's description.
 	Version string
 	Log     *slog.Logger
@@ -62,8 +64,8 @@ type Handler struct {
 
 // New returns a handler of the API.
 func New(set Settings) (*Handler, error) {
-	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil || set.Addresses == nil || set.Examine == nil {
-		return nil, errors.New("rest: Sessions, Querier, Streams, Snapshot, Addresses and Examine must be set")
+	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil || set.Addresses == nil || set.Examine == nil || set.Silencer == nil {
+		return nil, errors.New("rest: Sessions, Querier, Streams, Snapshot, Addresses, Examine and Silencer must be set")
 	}
 	if set.Log == nil {
 		set.Log = slog.New(slog.DiscardHandler)
@@ -75,6 +77,8 @@ func New(set Settings) (*Handler, error) {
 	h.api = humago.New(h.mux, description(set.Version))
 	h.register()
 	newValidation(set.Examine, operatorLimits).register(h.api, "/api/v1/cmcd/validate")
+	h.registerSilence()
+	describeEvents(h.api.OpenAPI())
 	neverNull(h.api.OpenAPI())
 	return h, nil
 }

@@ -24,6 +24,7 @@ type engines struct {
 	filter   analytics.SessionFilter
 	query    analytics.Query
 	err      error
+	silenced map[string]time.Duration
 }
 
 func (e *engines) Sessions(_ context.Context, f analytics.SessionFilter) ([]analytics.Session, error) {
@@ -60,7 +61,7 @@ func (e *engines) Streams() []live.StreamInfo { return []live.StreamInfo{{Name: 
 
 func newHandler(t *testing.T, e *engines) *Handler {
 	t.Helper()
-	h, err := New(Settings{Sessions: e, Querier: e, Streams: e, Snapshot: e, Examine: examineWords, Addresses: func(host string) Addresses {
+	h, err := New(Settings{Sessions: e, Querier: e, Streams: e, Snapshot: e, Silencer: e, Examine: examineWords, Addresses: func(host string) Addresses {
 		return Addresses{Watch: "http://" + net.JoinHostPort(host, "8080") + "/watch/{stream}"}
 	}})
 	if err != nil {

@@ -38,6 +38,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Events of players that do not speak CMCD; on the public listener
+         * @description Each event is taken or dropped by itself. The answer is never 429 or 5xx.
+         */
+        post: operations["postEvents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -118,6 +138,27 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{sid}/silence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Tell a player to stop posting reports
+         * @description The collector of this node answers the session's reports with 410 and drops them. Players then post nothing more to that address for the rest of the session.
+         */
+        put: operations["silenceSession"];
+        post?: never;
+        /** Take a session's reports again */
+        delete: operations["unsilenceSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -301,6 +342,38 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
+        EventFinding: {
+            event_id?: string;
+            /** @description Absent if it is of the event as a whole. */
+            field?: string;
+            /**
+             * Format: int64
+             * @description The event's place in the body, from 0.
+             */
+            index: number;
+            /** @description What was found, and what was expected. */
+            message: string;
+            /**
+             * @description Why it was dropped, in a word.
+             * @example invalid_event
+             */
+            reason?: string;
+        };
+        EventsResult: {
+            /** Format: int64 */
+            accepted: number;
+            /** Format: int64 */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Events that came before, and were left out.
+             */
+            duplicates: number;
+            /** @description Why events were dropped; one event can have several. */
+            errors: components["schemas"]["EventFinding"][];
+            /** @description What is odd about events that were taken or left out. */
+            warnings: components["schemas"]["EventFinding"][];
+        };
         Exchange: {
             aborted?: boolean;
             /** Format: double */
@@ -374,6 +447,86 @@ export interface components {
             provenance: components["schemas"]["Provenance"];
             rows: components["schemas"]["Row"][];
             truncated: boolean;
+        };
+        PlayerEvent: {
+            /**
+             * Format: double
+             * @description Measured throughput in Mbit/s (CMCD mtp).
+             * @example 25.5
+             */
+            bandwidth_mbps?: number;
+            /**
+             * Format: int64
+             * @description Rebuffers since the session began (CMCD bsa).
+             * @example 2
+             */
+            buffering_events?: number;
+            /** @example Los Angeles */
+            city?: string;
+            /**
+             * Format: double
+             * @description How much of the title was watched.
+             * @example 45.5
+             */
+            completion_percentage?: number;
+            /** @example United States */
+            country?: string;
+            /**
+             * @description The subscriber.
+             * @example CUST_5e6f7g8h
+             */
+            customer_id?: string;
+            /** @example iOS */
+            device_os?: string;
+            /** @example mobile */
+            device_type?: string;
+            /**
+             * @description The sender's name for this event. One that comes again in the same session is left out.
+             * @example EVENT_a1b2c3d4
+             */
+            event_id: string;
+            /**
+             * Format: date-time
+             * @description When, by the player's clock.
+             * @example 2025-08-11T14:30:45.123Z
+             */
+            event_timestamp: string;
+            /**
+             * @description What happened: start, play, resume, pause, seek, buffering, buffer_end, stop, complete, error, heartbeat, quality_change; or anything else.
+             * @example start
+             */
+            event_type: string;
+            /**
+             * Format: double
+             * @description Place in the title (CMCD pt).
+             * @example 900
+             */
+            position_seconds?: number;
+            /**
+             * @description The sender's word for it.
+             * @example HD
+             */
+            quality?: string;
+            /**
+             * @description The playback that it belongs to (CMCD sid).
+             * @example SESSION_3m4n5o6p
+             */
+            session_id: string;
+            /** @example California */
+            state?: string;
+            /**
+             * @description What is played (CMCD cid).
+             * @example TITLE_9i0j1k2l
+             */
+            title_id?: string;
+            /**
+             * Format: double
+             * @description How long the viewer has watched.
+             * @example 1800
+             */
+            watch_duration_seconds?: number;
+        } & {
+            [key: string]: unknown;
         };
         Provenance: {
             assumptions?: string[];
@@ -494,6 +647,14 @@ export interface components {
             next_cursor?: string;
             /** @description Newest first. */
             sessions: components["schemas"]["Session"][];
+        };
+        Silence: {
+            session_id: string;
+            /**
+             * Format: date-time
+             * @description When the session's reports are taken again. A player that was told to stop stays silent beyond that.
+             */
+            until: string;
         };
         StreamInfo: {
             /** Format: int64 */
@@ -629,6 +790,49 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    postEvents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlayerEvent"] | components["schemas"]["PlayerEvent"][];
+                "application/x-ndjson": string;
+            };
+        };
+        responses: {
+            /** @description At least one event was good. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsResult"];
+                };
+            };
+            /** @description Not one event was good. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsResult"];
+                };
+            };
+            /** @description All events are of sessions that are to send nothing more. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsResult"];
                 };
             };
         };
@@ -855,6 +1059,107 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    silenceSession: {
+        parameters: {
+            query?: {
+                /** @description How long, such as 10m or 24h; default: silence_time of the collector. */
+                for?: string;
+            };
+            header?: never;
+            path: {
+                /** @description CMCD session ID (sid), in full. */
+                sid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silence"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    unsilenceSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description CMCD session ID (sid), in full. */
+                sid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
