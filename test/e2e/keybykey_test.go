@@ -121,7 +121,7 @@ func compareKeyByKey(t *testing.T, p *program, sid string, w *wire) *spoken {
 		}
 		t.Error(fault)
 	}
-	t.Logf("%d requests and %d reports in %d POSTs were compared key by key", said.count(), len(said.reports), said.posts)
+	t.Logf("%d requests and %d reports in %d POSTs were compared key by key", said.count(), len(said.reports), len(said.posts))
 	return said
 }
 
@@ -149,7 +149,7 @@ func compareRows(d *sessionDetails, said *spoken) ([]string, error) {
 	paths := slices.Concat(slices.Collect(maps.Keys(said.requests)), slices.Collect(maps.Keys(rows)))
 	slices.Sort(paths)
 	for _, path := range slices.Compact(paths) {
-		faults = append(faults, difference(path, said.requests[path], rows[path])...)
+		faults = append(faults, difference(path, said.records(path), rows[path])...)
 	}
 	return append(faults, difference("reports", said.reports, reports)...), nil
 }
