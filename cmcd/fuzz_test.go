@@ -112,6 +112,22 @@ func FuzzAgreesWithStructuredFields(f *testing.F) {
 	})
 }
 
+// A query says what its record says.
+func FuzzQueryIsItsRecord(f *testing.F) {
+	seeds(f)
+	f.Add(`com.example-d=1;p="x\"y",a-b=("x\"y" "z"),sid="\"s\\"`)
+	f.Fuzz(func(t *testing.T, record string) {
+		want, err := Parse(record)
+		query := url.QueryEscape(record)
+		for _, query := range []string{query, strings.ReplaceAll(query, "+", "%20")} {
+			got, ok := FromRequest("CMCD="+query, nil)
+			if ok != (err == nil) || ok && (!got.Equal(&want) || got.Warnings != want.Warnings) {
+				t.Errorf("%q is %q with %v, as a query %q with %v", record, want.String(), want.Warnings, got.String(), got.Warnings)
+			}
+		}
+	})
+}
+
 // A decoder has no memory of the records before.
 func FuzzDecoderForgets(f *testing.F) {
 	f.Add(`br=(1 2;v),sid="\"a\"",a-b`, `br=1`)

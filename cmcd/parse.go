@@ -399,7 +399,7 @@ func (p *parser) skip() {
 	for p.i < len(p.s) {
 		switch p.s[p.i] {
 		case '"':
-			if _, ok := p.quoted(depth > 0); !ok {
+			if end, _ := p.pass(depth > 0); end < 0 { // not quoted, which would write into what is passed over
 				return
 			}
 			continue

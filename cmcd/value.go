@@ -9,13 +9,10 @@ import (
 // comma, and ok is false.
 func (p *parser) quoted(inList bool) (text string, ok bool) {
 	start := p.i + 1
-	end, escaped := p.closing(start, inList)
+	end, escaped := p.pass(inList)
 	if end < 0 {
-		p.warn(WarnBadValue)
-		p.resync()
 		return "", false
 	}
-	p.i = end + 1
 	text = p.s[start:end]
 	if escaped {
 		text = p.unescape(start, end)
@@ -29,6 +26,18 @@ func (p *parser) tabless(s string) string {
 	}
 	p.warn(WarnCharacter)
 	return strings.ReplaceAll(s, "\t", " ")
+}
+
+// pass goes over the string that begins at p.i, and returns where it ends.
+func (p *parser) pass(inList bool) (end int, escaped bool) {
+	end, escaped = p.closing(p.i+1, inList)
+	if end < 0 {
+		p.warn(WarnBadValue)
+		p.resync()
+		return -1, false
+	}
+	p.i = end + 1
+	return end, escaped
 }
 
 // closing returns where the string that begins at start ends, -1 if nowhere. As some players do
