@@ -29,7 +29,8 @@ type Signature struct {
 	without  bool
 	measured bool // any record that names a measured throughput, or a starved buffer
 	inits    bool // any request for an init segment that names a bitrate
-	bare     bool // … and any that does not
+	bare     bool // … any that does not
+	topInits bool // … and any that names the top bitrate, which Shaka never does
 }
 
 // word is what a player says of itself, unless it contradicts itself.
@@ -75,7 +76,7 @@ const (
 	// not write lists either, but do not number requests.
 	shakaScalars
 	// Up to 5.1 Shaka sends with init segments what it sends with media: a bitrate, a throughput, a
-	// duration of 0. Media3 sends the first two, and a top bitrate.
+	// duration of 0. Media3 and RxPlayer send these, and a top bitrate.
 	shakaInits
 	// The CMCD plugin of Video.js sends a deadline and a top bitrate with requests for manifests.
 	videoManifests
@@ -147,6 +148,7 @@ func (s *Signature) Add(v *cmcd.Values) {
 		} else {
 			s.bare = true
 		}
+		s.topInits = s.topInits || has(cmcd.KeyTB)
 	case "a", "v", "av":
 		if scalars && has(cmcd.KeySN, cmcd.KeyBR, cmcd.KeyD, cmcd.KeyRTP) && !hasAny(cmcd.KeyAB, cmcd.KeyLAB, cmcd.KeyTAB) {
 			s.habits[shakaScalars] = true
@@ -197,6 +199,9 @@ func (s *Signature) byHabit() (Player, bool) {
 			found = Player{Name: habitOf[h].player, Evidence: habitOf[h].evidence}
 		}
 	}
+	if found.Name == Shaka && s.topInits {
+		return Player{}, false
+	}
 	if found.Name == "" && s.saysNothing() {
 		found = Player{Name: Shaka, Evidence: KeySet}
 	}
@@ -206,7 +211,8 @@ func (s *Signature) byHabit() (Player, bool) {
 // saysNothing reports that the session is one of Shaka since 5.2 in version 1: its requests for audio
 // and video say all that Shaka knows, and those for init segments a bitrate and a duration, but
 // nowhere is there a throughput or a starved buffer. dash.js, where these two are turned off, says
-// nothing with init segments, and Media3 names no throughput it wants.
+// nothing with init segments; Media3 names no throughput that it wants; RxPlayer names the top bitrate
+// with init segments as well.
 func (s *Signature) saysNothing() bool {
-	return s.media >= enough && !s.without && !s.measured && s.inits && !s.bare
+	return s.media >= enough && !s.without && !s.measured && s.inits && !s.bare && !s.topInits
 }

@@ -5,11 +5,11 @@ import "github.com/weir-stream/weir/cmcd"
 // Where the evidence is from. "Captured" is traffic of that version in a browser, with what its media
 // element said at the same time.
 const (
-	captured141  = "captured: hls.js 1.4.14, 1.7.4"
-	captured17   = "captured: hls.js 1.7.4; source of 1.7"
-	capturedDash = "captured: dash.js 5.2.1; its source"
-	capturedOld  = "captured: dash.js 3.2.2; source of 3.1 to 4.0"
-	captured416  = "captured: Shaka 4.16.4; source of 4.3 to 5.1"
+	capturedHLS  = "captured: hls.js 1.1.5 to 1.7.4; source of 1.3 to 1.7"
+	captured17   = "captured: hls.js 1.7.0, 1.7.4; source of 1.7"
+	capturedDash = "captured: dash.js 5.2.0, 5.2.1; its source"
+	capturedOld  = "captured: dash.js 3.2.0 to 4.0.1; its source"
+	captured416  = "captured: Shaka 4.16.4, 5.0.9; source of 4.3 to 5.1"
 	captured52   = "captured: Shaka 5.2.12; its source"
 	sourceVideo  = "source of videojs-cmcd 1.0"
 	sourceMedia3 = "source of androidx/media, CmcdData.java"
@@ -26,7 +26,7 @@ func table() Quirks {
 	)
 	return Quirks{
 		{
-			Player: HLSJS, Key: cmcd.KeyBR, Types: []string{"a"}, Verdict: Ignore, Source: captured141,
+			Player: HLSJS, Key: cmcd.KeyBR, Types: []string{"a"}, Verdict: Ignore, Source: capturedHLS,
 			Why: "With audio, hls.js names the bitrate of the variant that stands where the audio track stands in its own list: 218 for a track of 64 kbit/s.",
 		},
 		{
@@ -38,11 +38,11 @@ func table() Quirks {
 			Why: "A report of a response names the level that hls.js switched to last, not the object that came, and no object type.",
 		},
 		{
-			Player: HLSJS, Key: cmcd.KeyBS, Verdict: Corroborate, Source: captured141,
+			Player: HLSJS, Key: cmcd.KeyBS, Verdict: Corroborate, Source: capturedHLS,
 			Why: "hls.js sends bs after a seek as well: one for a stall and one for a seek, with a session that had one of each.",
 		},
 		{
-			Player: HLSJS, Key: cmcd.KeyD, Types: []string{"i"}, Verdict: IgnoreZero, Source: captured141,
+			Player: HLSJS, Key: cmcd.KeyD, Types: []string{"i"}, Verdict: IgnoreZero, Source: capturedHLS,
 			Why: "hls.js tells of init segments that they last 0 ms.",
 		},
 		{
@@ -50,7 +50,7 @@ func table() Quirks {
 			Why: "hls.js writes lb with decimals, such as 400.4, where the specification has integers.",
 		},
 		{
-			Player: HLSJS, Key: cmcd.KeyMTP, Verdict: IgnoreFirst, Value: 500, Suspect: "h", Source: captured141,
+			Player: HLSJS, Key: cmcd.KeyMTP, Verdict: IgnoreFirst, Value: 500, Suspect: "h", Source: capturedHLS,
 			Why: "hls.js starts with a default of 500 kbit/s, which is no measurement.",
 		},
 		{
@@ -71,7 +71,7 @@ func table() Quirks {
 			Why: "dash.js sends ab beside br, which the specification forbids; br is the one to read.",
 		},
 		{
-			Player: DashJS, From: "5.0", Before: "5.2", Key: cmcd.KeyBR, CMCD: 2, Verdict: Accept, Source: "source of dash.js 5.0 and 5.1",
+			Player: DashJS, From: "5.0", Before: "5.2", Key: cmcd.KeyBR, CMCD: 2, Verdict: Accept, Source: "captured: dash.js 5.0.3, 5.1.1; its source",
 			Why: "dash.js writes single values in version 2, where the specification has lists.",
 		},
 		{
@@ -120,7 +120,7 @@ func table() Quirks {
 		},
 
 		{
-			Player: Shaka, From: "4.15", Key: cmcd.KeyBR, CMCD: 2, Verdict: Accept, Source: captured52,
+			Player: Shaka, From: "4.15", Key: cmcd.KeyBR, CMCD: 2, Verdict: Accept, Source: "captured: Shaka 5.0.9, 5.2.12; its source",
 			Why: "Shaka writes single values in version 2, where the specification has lists.",
 		},
 		{
@@ -152,7 +152,7 @@ func table() Quirks {
 			Why: "Shaka says ld and lh for low latency, which are no tokens of the specification.",
 		},
 		{
-			Player: Shaka, From: "4.15", Before: "5.2", Key: cmcd.KeySN, CMCD: 2, Verdict: Accept, Source: "source of Shaka 4.15 to 5.1",
+			Player: Shaka, From: "4.15", Before: "5.2", Key: cmcd.KeySN, CMCD: 2, Verdict: Accept, Source: "captured: Shaka 5.0.9; source of 4.15 to 5.1",
 			Why: "Shaka counts from 1, not from 0.",
 		},
 		{

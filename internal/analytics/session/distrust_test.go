@@ -146,6 +146,12 @@ func TestClockOffset(t *testing.T) {
 	if s.ClockOffset == nil || math.Abs(*s.ClockOffset+90.43) > 1e-9 {
 		t.Errorf("clock offset = %v s, want -90.43 s", deref(s.ClockOffset))
 	}
+	faster := -90435 * time.Millisecond // the collector has seen a faster one, of which no row is left
+	kept := r.reports[1]
+	kept.ClockOffset = &faster
+	if s := Join(nil, append(r.reports[:1:1], kept), after(60)); math.Abs(*s.ClockOffset-faster.Seconds()) > 1e-9 {
+		t.Errorf("clock offset = %v s, want %v", *s.ClockOffset, faster)
+	}
 	if _, events := newJoin(nil, r.reports).details(); events[0].Time != after(4.97).UTC().Round(time.Millisecond) {
 		t.Errorf("the first report was sent at %v", events[0].Time)
 	}

@@ -189,6 +189,9 @@ func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time, off
 		if hasTS && ts > 0 && event != responseEvent { // of a response, ts is when it was asked for
 			s.at = time.UnixMilli(int64(ts))
 			clock.atMost(r.Time.Sub(s.at))
+			if r.ClockOffset != nil { // from reports that are not here any more
+				clock.atMost(*r.ClockOffset)
+			}
 		}
 		list = append(list, s)
 	}

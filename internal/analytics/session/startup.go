@@ -68,29 +68,30 @@ const agreement = 500 * time.Millisecond
 func (j *join) estimateStart() (time.Time, bool) {
 	media := j.primary()
 	var starts []time.Time
-	var earliest time.Time // nothing is shown before the first object has come
+	var came []object // what was delivered, in the order in which it came
 	for _, o := range media.objects {
-		if o.delivered && (earliest.IsZero() || o.end.Before(earliest)) {
-			earliest = o.end
+		if o.delivered {
+			came = append(came, o)
 		}
 	}
-	if earliest.IsZero() {
+	if len(came) == 0 {
 		return time.Time{}, false
 	}
+	slices.SortStableFunc(came, func(a, b object) int { return a.end.Compare(b.end) })
+	earliest := came[0].end // nothing is shown before the first object has come
+	delivered := 0.0
 	for _, o := range media.objects {
 		if o.jump || o.starved && len(starts) > 0 || len(starts) == looks {
 			break
 		}
+		for len(came) > 0 && !came[0].end.After(o.at) {
+			delivered += came[0].duration
+			came = came[1:]
+		}
 		if !o.hasBuffer || o.rate == 0 {
 			continue
 		}
-		consumed := -o.buffer
-		for _, d := range media.objects {
-			if d.delivered && !d.end.After(o.at) {
-				consumed += d.duration
-			}
-		}
-		if consumed > tolerance {
+		if consumed := delivered - o.buffer; consumed > tolerance {
 			starts = append(starts, o.at.Add(-seconds(consumed/o.rate)))
 		}
 	}
