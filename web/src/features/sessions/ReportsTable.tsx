@@ -15,7 +15,7 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
           <summary>
             <time title={`Received at ${time(r.time, true)}`}>{time(happened(r), true)}</time>
             <b>{after(meaning('e', r.event)) || r.event}</b>
-            <span className="quiet">{r.state ? after(meaning('sta', r.state)) || r.state : nothing}</span>
+            <span className="quiet">{[objectOf(r), r.state ? after(meaning('sta', r.state)) || r.state : ''].filter(Boolean).join(' · ') || nothing}</span>
           </summary>
           <Keys cmcd={r.cmcd} />
         </details>
@@ -29,6 +29,12 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
 function happened(r: PlayerEvent): number | string {
   const ts = Number(r.cmcd['ts'])
   return ts > 0 ? ts : r.time
+}
+
+/** What a response was to: the last part of the path. */
+function objectOf(r: PlayerEvent): string {
+  const url = r.cmcd['url']
+  return url === undefined ? '' : (url.replace(/^"|"$/g, '').split(/[?#]/)[0]?.split('/').at(-1) ?? '')
 }
 
 const after = (text: string) => text.split(': ')[1] ?? ''

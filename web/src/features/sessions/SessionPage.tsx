@@ -111,7 +111,9 @@ function factsOf(s: Session): Fact[] {
 
 function clockOffset(offset: number | undefined): Pick<Fact, 'value' | 'note'> {
   if (offset === undefined) return { value: nothing }
-  return { value: seconds(Math.abs(offset)), note: offset === 0 ? undefined : `player is ${offset > 0 ? 'behind' : 'ahead'}` }
+  // What is less may all be the way of the report.
+  const apart = Math.abs(offset) >= 0.1
+  return { value: seconds(Math.abs(offset)), note: apart ? `player is ${offset > 0 ? 'behind' : 'ahead'}` : undefined }
 }
 
 function missing(n: number) {
