@@ -174,6 +174,7 @@ func (h *Handler) read(b *batch, w http.ResponseWriter, r *http.Request) (status
 		n, err := r.Body.Read(b.data[len(b.data):min(cap(b.data), limit)])
 		b.data = b.data[:len(b.data)+n]
 		switch {
+		case errors.Is(err, io.EOF) && len(b.data) == limit: // the last byte and the end come together
 		case errors.Is(err, io.EOF):
 			return 0, ""
 		case errors.Is(err, os.ErrDeadlineExceeded), err == nil && time.Since(began) > h.config.BodyTimeout:
@@ -184,7 +185,7 @@ func (h *Handler) read(b *batch, w http.ResponseWriter, r *http.Request) (status
 			return http.StatusBadRequest, "the body could not be read"
 		}
 	}
-	h.cutOff(b, r.Body)
+	h.cutOff(b, r.Body, began)
 	if b.cut {
 		w.Header().Set("Connection", "close")
 	}
@@ -194,7 +195,7 @@ func (h *Handler) read(b *batch, w http.ResponseWriter, r *http.Request) (status
 // cutOff deals with a body that is longer than its limit. It reads on for as much again: a sender that
 // is still sending might not see the answer, and send everything again; and so the records can be
 // counted that are left out.
-func (h *Handler) cutOff(b *batch, rest io.Reader) {
+func (h *Handler) cutOff(b *batch, rest io.Reader, began time.Time) {
 	var lines lineCounter
 	whole := int(h.config.MaxBodyBytes)
 	if !b.isJSON() { // a record is whole with its line feed
@@ -202,7 +203,7 @@ func (h *Handler) cutOff(b *batch, rest io.Reader) {
 	}
 	lines.add(b.data[whole:])
 	piece := make([]byte, 16<<10)
-	for left := h.config.MaxBodyBytes; left > 0; {
+	for left := h.config.MaxBodyBytes; left > 0 && time.Since(began) <= h.config.BodyTimeout; {
 		n, err := rest.Read(piece)
 		lines.add(piece[:n])
 		left -= int64(n)

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weir-stream/weir/internal/httpserver"
@@ -114,8 +116,8 @@ func TestAPlayerIsSilencedOverHTTP(t *testing.T) {
 
 // A sender must get to see its answer, or it would send everything again.
 func TestAnEndlessBodyIsAnswered(t *testing.T) {
-	const record = "e=t,sid=\"s\",v=2\n" // 16 bytes
-	for name, length := range map[string]int64{"one byte too long": 1<<20 + 16, "twice": 2 << 20, "far too long": 64 << 20, "of unknown length": -1} {
+	record := "e=t,sid=\"" + strings.Repeat("x", 1009) + "\",v=2\n" // a kibibyte
+	for name, length := range map[string]int64{"one byte too long": 1<<20 + 1, "twice": 2 << 20, "far too long": 64 << 20, "of unknown length": -1} {
 		t.Run(name, func(t *testing.T) {
 			address, _, count := newServer(t, func(c *Config) { c.MaxRecords, c.MaxSessionRecords = 1<<20, 0 })
 			size := length
@@ -135,8 +137,8 @@ func TestAnEndlessBodyIsAnswered(t *testing.T) {
 			if resp.StatusCode != 204 || !resp.Close {
 				t.Errorf("status %d, closed %v, want 204 and the connection closed", resp.StatusCode, resp.Close)
 			}
-			if n := count(); n != 1<<16 {
-				t.Errorf("%d records taken, want the %d in the first mebibyte", n, 1<<16)
+			if n := count(); n != 1024 {
+				t.Errorf("%d records taken, want the 1,024 in the first mebibyte", n)
 			}
 		})
 	}
@@ -262,42 +264,64 @@ func TestTheConnectionStaysOpen(t *testing.T) {
 	}
 }
 
+// begin posts a record to h in a goroutine of its own.
+func begin(h http.Handler) (answer *httptest.ResponseRecorder, done chan struct{}) {
+	answer, done = httptest.NewRecorder(), make(chan struct{})
+	ctx, hangUp := context.WithCancel(context.Background())
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/cmcd", strings.NewReader(`e=t,sid="s",sn=1,ts=1,v=2`))
+	go func() {
+		defer close(done)
+		h.ServeHTTP(answer, req)
+	}()
+	hangUp() // as a player does that closes its page
+	return answer, done
+}
+
 // The answer comes after the bus has the record, not before.
 func TestTheAnswerWaitsForTheBus(t *testing.T) {
-	entered, release := make(chan struct{}), make(chan struct{})
-	h, err := New(Settings{Config: DefaultConfig(), Accept: func(ctx context.Context, _ []telemetry.Report) error {
-		close(entered)
-		<-release
-		return ctx.Err() // the player has gone, and is heard all the same
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := serve(t, h)
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	body := `e=t,sid="s",sn=1,ts=1,v=2`
-	fmt.Fprintf(conn, "POST /cmcd HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	<-entered
-	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := conn.Read(make([]byte, 1)); err == nil || n > 0 {
-		t.Error("the answer came before the bus had the record")
-	}
-	close(release)
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != 204 {
-		t.Errorf("status %d, want 204", resp.StatusCode)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		release := make(chan struct{})
+		r.accept = func(ctx context.Context, _ []telemetry.Report) error {
+			<-release
+			return ctx.Err()
+		}
+		answer, done := begin(r)
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Fatal("the answer came before the bus had the record")
+		default:
+		}
+		close(release)
+		<-done
+		if answer.Code != http.StatusNoContent {
+			t.Errorf("status %d, want 204", answer.Code)
+		}
+		r.dropped(nil)
+	})
+}
+
+func TestABusThatTakesTooLongIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		accept := r.accept
+		r.accept = func(ctx context.Context, _ []telemetry.Report) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		answer, done := begin(r)
+		<-done
+		if took := time.Since(began); took != r.config.AcceptTimeout || answer.Code != http.StatusNoContent {
+			t.Errorf("status %d after %v, want 204 after %v", answer.Code, took, r.config.AcceptTimeout)
+		}
+		r.dropped(map[outcome]int{busFailed: 1})
+		r.accept = accept
+		_, done = begin(r)
+		<-done
+		if len(r.reports) != 1 {
+			t.Errorf("%d reports of a resend, want it taken", len(r.reports))
+		}
+	})
 }
