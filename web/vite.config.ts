@@ -36,6 +36,7 @@ export default defineConfig({
       '/api': { target: operators, ws: true },
       '/live': viewers,
       '/cmcd': viewers,
+      '/watch/validate': viewers,
     },
   },
   test: {

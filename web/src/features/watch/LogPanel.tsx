@@ -2,7 +2,7 @@ import { memo, useDeferredValue, useMemo, useRef, useState, useSyncExternalStore
 import { meaning } from '../../cmcd/keys'
 import type { Pair } from '../../cmcd/parse'
 import { bytes, middle, nothing, seconds, time } from '../../ui/format'
-import { maxEntries, type RequestLog, type Sent } from './requestLog'
+import { maxEntries, type Issue, type RequestLog, type Sent } from './requestLog'
 
 /**
  * LogPanel shows the keys as they are sent, newest on top. It holds still while somebody reads it:
@@ -13,6 +13,7 @@ export function LogPanel({ log }: { log: RequestLog }) {
   const list = useRef<HTMLOListElement>(null)
   const [filter, setFilter] = useState('')
   const wanted = useDeferredValue(filter.trim().toLowerCase())
+  const [onlyViolations, setOnlyViolations] = useState(false)
   const [pointed, setPointed] = useState(false)
   const [focused, setFocused] = useState(false)
   const [scrolled, setScrolled] = useState(false)
@@ -23,7 +24,10 @@ export function LogPanel({ log }: { log: RequestLog }) {
   if (held && mark === undefined) setMark(newest[0]?.id ?? 0)
   if (!held && mark !== undefined) setMark(undefined)
 
-  const matching = useMemo(() => (wanted === '' ? newest : newest.filter((sent) => textOf(sent).includes(wanted))), [newest, wanted])
+  const matching = useMemo(
+    () => newest.filter((sent) => (wanted === '' || textOf(sent).includes(wanted)) && (!onlyViolations || sent.issues?.some(isError))),
+    [newest, wanted, onlyViolations],
+  )
   const shown = mark === undefined ? matching : matching.filter((sent) => sent.id <= mark)
   const fresh = matching.length - shown.length
 
@@ -47,6 +51,13 @@ export function LogPanel({ log }: { log: RequestLog }) {
           Clear
         </button>
       </div>
+      <div className="tally">
+        <Tally newest={newest} />
+        <label>
+          <input type="checkbox" checked={onlyViolations} onChange={(event) => setOnlyViolations(event.target.checked)} />
+          Only violations
+        </label>
+      </div>
       <div
         className="pane"
         onPointerEnter={(event) => setPointed(event.pointerType === 'mouse')}
@@ -61,9 +72,9 @@ export function LogPanel({ log }: { log: RequestLog }) {
         )}
         {shown.length === 0 && (
           <p className="empty">
-            {wanted === ''
+            {newest.length === 0
               ? 'Nothing sent yet. Each request of the player will stand here with the CMCD keys that it carries.'
-              : `None of the last ${newest.length} requests has “${filter.trim()}” in it.`}
+              : `None of the last ${newest.length} requests has ${[wanted && `“${filter.trim()}” in it`, onlyViolations && 'a violation'].filter(Boolean).join(' and ')}.`}
           </p>
         )}
         <ol ref={list} tabIndex={0} aria-label="Requests, newest first" onScroll={(event) => setScrolled(event.currentTarget.scrollTop > 8)}>
@@ -79,9 +90,30 @@ export function LogPanel({ log }: { log: RequestLog }) {
   )
 }
 
+/** Tally counts what is in the log. Before the validator has answered it says nothing of violations. */
+function Tally({ newest }: { newest: readonly Sent[] }) {
+  const judged = newest.filter((sent) => sent.issues !== undefined)
+  const issues = judged.flatMap((sent) => sent.issues ?? [])
+  const errors = issues.filter(isError).length
+  return (
+    <p title="By the letter of CTA-5004 and CTA-5004-B: a violation is against a MUST, a warning against a SHOULD">
+      {counted(newest.length, 'request')}
+      {judged.length > 0 && (
+        <>
+          {' · '}
+          <span className={errors > 0 ? 'error' : undefined}>{counted(errors, 'violation')}</span>
+          {issues.length > errors && ` · ${counted(issues.length - errors, 'warning')}`}
+        </>
+      )}
+    </p>
+  )
+}
+
 const Row = memo(function Row({ sent }: { sent: Sent }) {
   const [open, setOpen] = useState(false)
   const answer = outcome(sent)
+  const errors = sent.issues?.filter(isError).length ?? 0
+  const warnings = (sent.issues?.length ?? 0) - errors
   return (
     <li className={answer.bad ? 'bad' : undefined}>
       <button type="button" className="line" aria-expanded={open} onClick={() => setOpen(!open)} title={sent.url}>
@@ -95,22 +127,50 @@ const Row = memo(function Row({ sent }: { sent: Sent }) {
         </span>
         <span className="size">{bytes(sent.bytes)}</span>
         <span className="took">{sent.duration === undefined ? nothing : seconds(sent.duration / 1000)}</span>
+        {errors + warnings > 0 && (
+          <span className="visually-hidden">
+            {errors > 0 && `, ${counted(errors, 'violation')}`}
+            {warnings > 0 && `, ${counted(warnings, 'warning')}`}
+          </span>
+        )}
       </button>
-      {sent.records.map((record, i) => (
-        <Chips key={i} record={record} open={open} />
+      {(sent.records.length > 0 ? sent.records : [[]]).map((record, i) => (
+        <Chips key={i} record={record} open={open} issues={sent.issues?.filter((issue) => issue.record === i) ?? none} />
       ))}
     </li>
   )
 })
 
-function Chips({ record, open }: { record: Pair[]; open: boolean }) {
+const none: readonly Issue[] = []
+
+function Chips({ record, open, issues }: { record: Pair[]; open: boolean; issues: readonly Issue[] }) {
+  // What is missing has no chip of its own, and neither has what is wrong with the whole.
+  const elsewhere = issues.filter((issue) => !record.some((pair) => pair.key === issue.key))
   if (open) {
     return (
       <dl className="chips open">
-        {record.map(({ key, raw }, i) => (
-          <div key={i}>
-            <dt>{raw === '' ? key : `${key}=${raw}`}</dt>
-            <dd>{meaning(key, raw)}</dd>
+        {record.map(({ key, raw }, i) => {
+          const own = issues.filter((issue) => issue.key === key)
+          return (
+            <div key={i} className={severity(own)}>
+              <dt>
+                <Mark issues={own} />
+                {raw === '' ? key : `${key}=${raw}`}
+              </dt>
+              <dd>{meaning(key, raw)}</dd>
+              {own.map((issue, j) => (
+                <Said key={j} issue={issue} />
+              ))}
+            </div>
+          )
+        })}
+        {elsewhere.map((issue, i) => (
+          <div key={`issue ${i}`} className={issue.severity}>
+            <dt>
+              <Mark issues={[issue]} />
+              {issue.key ?? 'record'}
+            </dt>
+            <Said issue={issue} />
           </div>
         ))}
       </dl>
@@ -118,14 +178,60 @@ function Chips({ record, open }: { record: Pair[]; open: boolean }) {
   }
   return (
     <ul className="chips">
-      {record.map(({ key, raw }, i) => (
-        <li key={i} title={`${key} – ${meaning(key, raw)}`} className={key === 'bs' ? 'loud' : undefined}>
-          <b>{key}</b>
-          {raw !== '' && <>={short(raw)}</>}
+      {record.map(({ key, raw }, i) => {
+        const own = issues.filter((issue) => issue.key === key)
+        return (
+          <li key={i} title={[`${key} – ${meaning(key, raw)}`, ...own.map(sentence)].join('\n')} className={severity(own) ?? (key === 'bs' ? 'loud' : undefined)}>
+            <Mark issues={own} />
+            <b>{key}</b>
+            {raw !== '' && <>={short(raw)}</>}
+          </li>
+        )
+      })}
+      {elsewhere.map((issue, i) => (
+        <li key={`issue ${i}`} title={sentence(issue)} className={issue.severity}>
+          <Mark issues={[issue]} />
+          <b>{issue.key ?? 'record'}</b> {issue.rule.replaceAll('_', ' ')}
         </li>
       ))}
     </ul>
   )
+}
+
+/** Mark has a shape of its own for each severity, so that it does not speak by colour alone. */
+function Mark({ issues }: { issues: readonly Issue[] }) {
+  const worst = severity(issues)
+  if (!worst) return null
+  return (
+    <span role="img" aria-label={worst === 'error' ? 'violation' : 'warning'} className="mark">
+      {worst === 'error' ? '✕' : '!'}
+    </span>
+  )
+}
+
+function Said({ issue }: { issue: Issue }) {
+  return (
+    <dd className={`said ${issue.severity}`}>
+      {issue.message}
+      {issue.section && <small> {issue.section}</small>}
+    </dd>
+  )
+}
+
+function isError(issue: Issue): boolean {
+  return issue.severity === 'error'
+}
+
+function severity(issues: readonly Issue[]): Issue['severity'] | undefined {
+  return issues.some(isError) ? 'error' : issues[0]?.severity
+}
+
+function sentence(issue: Issue): string {
+  return `${issue.severity === 'error' ? '✕' : '!'} ${issue.message}${issue.section ? ` (${issue.section})` : ''}`
+}
+
+function counted(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`
 }
 
 /** A chip is as long as a UUID's beginning: the whole value is in the open row. */
@@ -159,7 +265,8 @@ function textOf(sent: Sent): string {
   let text = texts.get(sent)
   if (text === undefined) {
     const keys = sent.records.flatMap((record) => record.map(({ key, raw }) => (raw === '' ? key : `${key}=${raw}`)))
-    text = [sent.object, sent.method, sent.status, sent.cacheStatus, sent.outcome, ...keys].join(' ').toLowerCase()
+    const issues = sent.issues?.map((issue) => `${issue.rule} ${issue.message}`) ?? []
+    text = [sent.object, sent.method, sent.status, sent.cacheStatus, sent.outcome, ...keys, ...issues].join(' ').toLowerCase()
     texts.set(sent, text)
   }
   return text

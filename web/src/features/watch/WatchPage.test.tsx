@@ -11,7 +11,7 @@ beforeEach(() => {
 })
 
 const send = (log: RequestLog, object: string, record: string) =>
-  log.add({ time: Date.now(), method: 'GET', url: `http://weir.example:8080/live/${object}`, object, via: 'query', records: [parse(record)] })
+  log.add({ time: Date.now(), method: 'GET', url: `http://weir.example:8080/live/${object}`, object, via: 'query', records: [parse(record)], raw: { kind: 'query', text: `CMCD=${encodeURIComponent(record)}` } })
 
 describe('the watch page', () => {
   it('says that it waits for a stream that nobody publishes', async () => {

@@ -1,6 +1,27 @@
 import { parse, parseBody, type Pair, type Value } from '../../cmcd/parse'
 import type { CacheStatus } from './cacheStatus'
 
+/** Raw is the CMCD of a request exactly as it was sent, which is what a validator wants to see. */
+export interface Raw {
+  kind: 'query' | 'headers' | 'body'
+  text: string
+  /** The media type of a body. */
+  contentType?: string
+}
+
+/** Issue is what a validator says of a record. */
+export interface Issue {
+  severity: 'error' | 'warning'
+  /** Absent if it is of the record as a whole. */
+  key?: string
+  rule: string
+  /** Where the specification says so. */
+  section?: string
+  message: string
+  /** Which of the records, from 0. */
+  record: number
+}
+
 /** Sent is one request that carried CMCD, as it left the page and as it came back. */
 export interface Sent {
   id: number
@@ -13,6 +34,7 @@ export interface Sent {
   via: 'query' | 'headers' | 'body'
   /** A request has one record, a POST to the collector may have many. */
   records: Pair[][]
+  raw: Raw
   /** The first record's keys with their values as written on the wire, and as they read. */
   keys: Record<string, string>
   values: Record<string, Value>
@@ -23,6 +45,8 @@ export interface Sent {
   bytes?: number
   ttfb?: number
   duration?: number
+  /** What is wrong with its CMCD; absent until the validator has answered. */
+  issues?: readonly Issue[]
 }
 
 /** What came back. Times are in ms. */
@@ -68,6 +92,15 @@ export class RequestLog {
     this.changed()
   }
 
+  /** judge adds what a validator says, by the ID of the entry. */
+  judge(issues: ReadonlyMap<number, readonly Issue[]>): void {
+    this.entries = this.entries.map((entry) => {
+      const found = issues.get(entry.id)
+      return found ? { ...entry, issues: found } : entry
+    })
+    this.changed()
+  }
+
   clear(): void {
     this.entries = []
     this.changed()
@@ -104,7 +137,7 @@ export interface Outgoing {
 }
 
 /** describe finds the CMCD of a request, wherever it is; undefined if there is none. */
-export function describe(request: Outgoing, base: string): Pick<Sent, 'via' | 'records' | 'object' | 'url' | 'method'> | undefined {
+export function describe(request: Outgoing, base: string): Pick<Sent, 'via' | 'records' | 'raw' | 'object' | 'url' | 'method'> | undefined {
   let url: URL
   try {
     url = new URL(request.url, base)
@@ -116,15 +149,21 @@ export function describe(request: Outgoing, base: string): Pick<Sent, 'via' | 'r
   const found = { method, url: url.href, object }
 
   // Headers win over the query (CTA-5004-B §6).
-  const headers = Object.entries(request.headers)
-    .filter(([name]) => /^cmcd-(request|object|status|session)$/i.test(name))
-    .map(([, value]) => value)
-  if (headers.length > 0) return { ...found, via: 'headers', records: [parse(headers.join(','))] }
+  const headers = Object.entries(request.headers).filter(([name]) => /^cmcd-(request|object|status|session)$/i.test(name))
+  if (headers.length > 0) {
+    const text = headers.map(([name, value]) => `${name}: ${value}`).join('\n')
+    return { ...found, via: 'headers', records: [parse(headers.map(([, value]) => value).join(','))], raw: { kind: 'headers', text } }
+  }
   const query = url.searchParams.get('CMCD')
-  if (query !== null) return { ...found, via: 'query', records: [parse(query)] }
-  const type = Object.entries(request.headers).find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? ''
-  if (method === 'POST' && (/^(application|text)\/cmcd\b/i.test(type) || /\/cmcd$/.test(url.pathname))) {
-    return { ...found, via: 'body', records: parseBody(request.body ?? '') }
+  if (query !== null) {
+    // Only this argument: the others are nobody's business.
+    const text = url.search.slice(1).split('&').filter((argument) => /^CMCD(=|$)/.test(argument)).join('&')
+    return { ...found, via: 'query', records: [parse(query)], raw: { kind: 'query', text } }
+  }
+  const type = Object.entries(request.headers).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
+  if (method === 'POST' && (/^(application|text)\/cmcd\b/i.test(type ?? '') || /\/cmcd$/.test(url.pathname))) {
+    const text = request.body ?? ''
+    return { ...found, via: 'body', records: parseBody(text), raw: { kind: 'body', text, ...(type ? { contentType: type } : {}) } }
   }
   return undefined
 }

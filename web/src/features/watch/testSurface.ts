@@ -15,9 +15,10 @@ import type { Stall, Viewing } from './viewing'
  *             duration: s}; not for a pause, not for a seek. The last one grows while it lasts.
  *   errors    what made a player give up, as text; warnings: what it went on after
  *   requests  what the log holds, oldest first, at most 500: {time: Unix ms, url, via, keys (as on
- *             the wire), values (decoded), records (all of a POST), status, cacheStatus, bytes,
- *             ttfb, duration (ms), …}; status is absent while a request is under way and -1 if it
- *             was cancelled or failed; requestsTotal counts those that were ever logged
+ *             the wire), values (decoded), records (all of a POST), raw (as it was sent), status,
+ *             cacheStatus, bytes, ttfb, duration (ms), issues, …}; status is absent while a request
+ *             is under way and -1 if it was cancelled or failed, issues until the validator has
+ *             answered; requestsTotal counts those that were ever logged
  *   restarts  players started after the first one
  *   figures   what the strip shows: latency, buffer (s), bitrate (bit/s), width, height, dropped
  *   stop()    ends the player for good, so that what was sent can be counted

@@ -59,6 +59,7 @@ describe('the tap', () => {
     expect(log.all()).toMatchObject([
       {
         via: 'query',
+        raw: { kind: 'query', text: query.slice(1) },
         object: 'video-1-7.m4s',
         keys: { bl: '6100', bs: '', cid: '"cam one"', ot: 'v' },
         values: { bl: 6100, bs: true, cid: 'cam one' },
@@ -70,12 +71,18 @@ describe('the tap', () => {
     expect(log.all()[0]?.duration).toBeGreaterThan(0)
   })
 
+  it('keeps other arguments of the query to itself', async () => {
+    await xhr(`/live/test/a.m4s?token=secret&${query.slice(1)}&CMCDX=1&CMCD=bs`)
+    expect(log.all()[0]?.raw.text).toBe(`${query.slice(1)}&CMCD=bs`)
+  })
+
   it('logs CMCD in headers, which win over the query', async () => {
     await xhr(`/live/test/a.m4s${query}`, (x) => {
       x.setRequestHeader('CMCD-Request', 'bl=100')
       x.setRequestHeader('CMCD-Session', 'sid="s"')
     })
-    expect(log.all()).toMatchObject([{ via: 'headers', values: { bl: 100, sid: 's' } }])
+    const raw = { kind: 'headers', text: 'CMCD-Request: bl=100\nCMCD-Session: sid="s"' }
+    expect(log.all()).toMatchObject([{ via: 'headers', values: { bl: 100, sid: 's' }, raw }])
     expect(log.all()[0]?.values).not.toHaveProperty('cid')
   })
 
@@ -89,7 +96,8 @@ describe('the tap', () => {
   it('logs every record of a report', async () => {
     await fetch('/cmcd', { method: 'POST', headers: { 'Content-Type': 'application/cmcd' }, body: 'e=ps,sta=p,v=2\ne=t,v=2\n' })
     expect(bodies).toEqual(['e=ps,sta=p,v=2\ne=t,v=2\n'])
-    expect(log.all()).toMatchObject([{ via: 'body', method: 'POST', keys: { e: 'ps' }, status: 204, bytes: 0 }])
+    const raw = { kind: 'body', text: 'e=ps,sta=p,v=2\ne=t,v=2\n', contentType: 'application/cmcd' }
+    expect(log.all()).toMatchObject([{ via: 'body', method: 'POST', keys: { e: 'ps' }, status: 204, bytes: 0, raw }])
     expect(log.all()[0]?.records).toHaveLength(2)
   })
 
@@ -122,7 +130,7 @@ describe('the tap', () => {
 })
 
 describe('the log', () => {
-  const sent = { time: 1, method: 'GET', url: 'http://x/a.m4s', object: 'a.m4s', via: 'query' as const, records: [] }
+  const sent = { time: 1, method: 'GET', url: 'http://x/a.m4s', object: 'a.m4s', via: 'query' as const, records: [], raw: { kind: 'query' as const, text: 'CMCD=' } }
 
   it('keeps the newest and forgets the oldest', () => {
     for (let i = 0; i < maxEntries + 20; i++) log.add(sent)
