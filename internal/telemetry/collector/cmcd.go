@@ -19,7 +19,7 @@ func cmcdAPI() *api {
 	return &api{
 		name:  "cmcd",
 		types: []string{"application/cmcd", "text/cmcd", "text/plain", "application/json"},
-		parse: parseCMCD, answer: answerCMCD,
+		parse: parseCMCD, answer: answerCMCD, inRequest: true,
 		refuse: func(w http.ResponseWriter, _ *http.Request, status int, problem string) {
 			http.Error(w, problem, status)
 		},
@@ -51,6 +51,41 @@ func parseCMCD(h *Handler, raw []byte, isJSON bool, _ *record, report *telemetry
 	}
 	report.ID = recordID(report, raw)
 	return taken
+}
+
+// hasCMCD reports whether a request carries CMCD as one for an object does.
+func hasCMCD(r *http.Request) bool {
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Cmcd-") {
+			return true
+		}
+	}
+	return len(cmcd.StripQuery(r.URL.RawQuery)) < len(r.URL.RawQuery)
+}
+
+// takeRequest makes a report of a request that carries one in its query or headers: Shaka Player 4.16 to 5.1
+// sends its events so, which is how the drafts of version 2 had it.
+func (h *Handler) takeRequest(b *batch, w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store") // or a 204 may be kept (RFC 9110 §15.3.5)
+	now := h.now()
+	b.records = append(b.records, record{report: -1, outcome: noKeys})
+	if values, ok := cmcd.FromRequest(r.URL.RawQuery, r.Header); ok {
+		record := &b.records[0]
+		report := h.newReport(r)
+		report.Time, report.CMCD = now, values
+		text := values.Append(nil)
+		switch {
+		case len(text) > h.config.MaxRecordBytes:
+			record.outcome = tooLong
+		case tooMuch(&values, h.config.MaxKeys):
+			record.outcome = tooManyKeys
+		default:
+			report.ID = recordID(&report, text)
+			b.reports = append(b.reports, report)
+			record.report, record.outcome = 0, taken
+		}
+	}
+	h.keep(b, r, now)
 }
 
 // tooMuch reports whether a record has more keys than it may. The decoder keeps 64 custom keys, and

@@ -93,6 +93,8 @@ type api struct {
 	jsonOnly bool
 	// parse reads one record into its report, and returns what became of it.
 	parse func(h *Handler, raw []byte, isJSON bool, r *record, report *telemetry.Report) outcome
+	// inRequest says that a record may also come with a GET, in its query or headers.
+	inRequest bool
 	// answer writes the answer to a body that was read.
 	answer func(h *Handler, b *batch, w http.ResponseWriter, r *http.Request) (status int)
 	// refuse writes the answer to a request that is not served.
@@ -132,7 +134,11 @@ func (h *Handler) serve(a *api, w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodOptions:
 		w.WriteHeader(status)
 	default:
-		h.take(b, r)
+		if r.Method == http.MethodPost {
+			h.take(b, r)
+		} else {
+			h.takeRequest(b, w, r)
+		}
 		answered = true
 		status = a.answer(h, b, w, r)
 	}
@@ -145,17 +151,21 @@ func (h *Handler) serve(a *api, w http.ResponseWriter, r *http.Request) {
 func (h *Handler) receive(b *batch, w http.ResponseWriter, r *http.Request) (status int, problem string) {
 	// Players are on pages of any site, and send nothing that is secret.
 	w.Header().Set("Access-Control-Allow-Origin", "*")
+	methods := b.api.methods()
 	switch r.Method {
 	case http.MethodPost:
 	case http.MethodOptions:
-		w.Header().Set("Allow", "POST, OPTIONS")
-		w.Header().Set("Access-Control-Allow-Methods", "POST, OPTIONS")
-		w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization, Prefer")
+		w.Header().Set("Allow", methods)
+		w.Header().Set("Access-Control-Allow-Methods", methods)
+		w.Header().Set("Access-Control-Allow-Headers", b.api.headers())
 		// application/cmcd needs a preflight; two hours is the most that Chromium keeps one.
 		w.Header().Set("Access-Control-Max-Age", "7200")
 		return http.StatusNoContent, ""
 	default:
-		w.Header().Set("Allow", "POST, OPTIONS")
+		if b.api.inRequest && (r.Method == http.MethodGet || r.Method == http.MethodHead) && hasCMCD(r) {
+			return 0, ""
+		}
+		w.Header().Set("Allow", methods)
 		return http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not allowed: records are sent with POST", r.Method)
 	}
 	if problem := b.api.checkType(r.Header); problem != "" {
@@ -165,13 +175,33 @@ func (h *Handler) receive(b *batch, w http.ResponseWriter, r *http.Request) (sta
 	return h.read(b, w, r)
 }
 
-// take makes reports of the records in the body, and hands those that are to be kept to the bus.
-func (h *Handler) take(b *batch, r *http.Request) {
-	now := h.now()
+// methods and headers are what a page of any site may send (Fetch §3.3).
+func (a *api) methods() string {
+	if a.inRequest {
+		return "POST, GET, HEAD, OPTIONS"
+	}
+	return "POST, OPTIONS"
+}
+
+func (a *api) headers() string {
+	if a.inRequest {
+		return "Content-Type, Authorization, Prefer, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"
+	}
+	return "Content-Type, Authorization, Prefer"
+}
+
+// newReport makes a report of what the request says of its sender.
+func (h *Handler) newReport(r *http.Request) telemetry.Report {
 	report := telemetry.Report{Edge: h.edge, UserAgent: telemetry.Clip(r.UserAgent()), Path: telemetry.Clip(r.URL.Path)}
 	if client, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		report.Client = client.Addr().Unmap()
 	}
+	return report
+}
+
+// take makes reports of the records in the body, and hands those that are to be kept to the bus.
+func (h *Handler) take(b *batch, r *http.Request) {
+	now, report := h.now(), h.newReport(r)
 	s := newSplitter(b, h.config.MaxRecordBytes)
 	array, whole := s.array, true
 	for {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -283,13 +284,17 @@ func TestBodies(t *testing.T) {
 
 func TestPreflight(t *testing.T) {
 	r := newRig(t, nil)
-	for _, h := range []http.Handler{r, r.Events()} {
+	for methods, h := range map[string]http.Handler{"POST, GET, HEAD, OPTIONS": r, "POST, OPTIONS": r.Events()} {
+		headers := "Content-Type, Authorization, Prefer"
+		if h == r {
+			headers += ", CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"
+		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodOptions, "/cmcd", nil))
 		for name, want := range map[string]string{
 			"Access-Control-Allow-Origin":  "*",
-			"Access-Control-Allow-Methods": "POST, OPTIONS",
-			"Access-Control-Allow-Headers": "Content-Type, Authorization, Prefer",
+			"Access-Control-Allow-Methods": methods,
+			"Access-Control-Allow-Headers": headers,
 			"Access-Control-Max-Age":       "7200",
 		} {
 			if got := w.Header().Get(name); got != want {
@@ -304,14 +309,61 @@ func TestPreflight(t *testing.T) {
 
 func TestOtherMethods(t *testing.T) {
 	r := newRig(t, nil)
-	for _, h := range []http.Handler{r, r.Events()} {
+	for allow, h := range map[string]http.Handler{"POST, GET, HEAD, OPTIONS": r, "POST, OPTIONS": r.Events()} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete} {
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest(method, "/cmcd", strings.NewReader("e=t,v=2")))
-			if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "POST, OPTIONS" || len(r.reports) > 0 {
+			h.ServeHTTP(w, httptest.NewRequest(method, "/cmcd?x=CMCD", strings.NewReader("e=t,v=2")))
+			if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != allow || len(r.reports) > 0 {
 				t.Errorf("%s: status %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
 			}
 		}
+	}
+}
+
+// Shaka Player 4.16 to 5.1 sends its events with GET, in the query or in headers.
+func TestAReportWithoutABody(t *testing.T) {
+	query := "/cmcd/x?a=1&CMCD=" + url.QueryEscape(`e="ps",sid="s",sn=3,sta="p",ts=1764269150889,v=2`)
+	for name, tc := range map[string]struct {
+		method, target string
+		header         http.Header
+		status, taken  int
+		dropped        map[outcome]int
+	}{
+		"query":      {http.MethodGet, query, nil, 204, 1, nil},
+		"HEAD":       {http.MethodHead, query, nil, 204, 1, nil},
+		"headers":    {http.MethodGet, "/cmcd/x", http.Header{"Cmcd-Request": {`e=ps,sn=3,sta=p,ts=1764269150889`}, "Cmcd-Session": {`sid="s",v=2`}}, 204, 1, nil},
+		"no keys":    {http.MethodGet, "/cmcd?CMCD=hello", nil, 204, 0, map[outcome]int{noKeys: 1}},
+		"nothing":    {http.MethodGet, "/cmcd?CMCD", nil, 204, 0, map[outcome]int{noKeys: 1}},
+		"too long":   {http.MethodGet, "/cmcd?CMCD=" + strings.Repeat("a-b%2C", 10) + "cid%3D%22" + strings.Repeat("x", 20<<10) + "%22", nil, 204, 0, map[outcome]int{tooLong: 1}},
+		"not events": {http.MethodPut, query, nil, 405, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			for range 2 { // the second is a resend
+				req := httptest.NewRequest(tc.method, tc.target, nil)
+				for name, values := range tc.header {
+					req.Header[name] = values
+				}
+				w := httptest.NewRecorder()
+				r.ServeHTTP(w, req)
+				if w.Code != tc.status || tc.status == 204 && w.Header().Get("Cache-Control") != "no-store" {
+					t.Errorf("status %d, header %v", w.Code, w.Header())
+				}
+			}
+			if len(r.reports) != tc.taken {
+				t.Fatalf("%d reports, want %d", len(r.reports), tc.taken)
+			}
+			for reason, n := range tc.dropped {
+				tc.dropped[reason] = 2 * n
+			}
+			r.dropped(tc.dropped)
+			if tc.taken > 0 {
+				report := r.reports[0]
+				if report.StateChange() != "p" || report.Path != "/cmcd/x" || report.CMCD.Text(cmcd.KeySID) != "s" {
+					t.Errorf("report is %+v of %q", report, report.CMCD.String())
+				}
+			}
+		})
 	}
 }
 
