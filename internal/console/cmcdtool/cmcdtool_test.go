@@ -26,7 +26,7 @@ func TestEverythingHasAMeaning(t *testing.T) {
 	}
 	units := map[unit]string{kilobits: ", kbit/s", milliseconds: ", ms", playhead: ", ms", unixMilliseconds: ", Unix ms"}
 	for k := range cmcd.AllKeys() {
-		text, u := meaning(k)
+		text, u := meanings[k].text, meanings[k].unit
 		if text == "" {
 			t.Errorf("%v has no meaning", k)
 		}
@@ -40,7 +40,7 @@ func TestEverythingHasAMeaning(t *testing.T) {
 		}
 	}
 	for _, word := range cmcd.Warning(1<<32 - 1).Names() {
-		if tolerance(word) == "" {
+		if tolerances[word] == "" {
 			t.Errorf("the warning %s has no meaning", word)
 		}
 	}
@@ -99,7 +99,7 @@ func TestIssuesBelongToTheirRecords(t *testing.T) {
 	}{
 		{Piece{Form: Body, Text: "e=ps,sid=\"s\",sta=p,ts=1764269150889,v=2\nnonsense\ne=ps,sid=\"s\",ts=1764269150889,v=2"}, "1:0 2:unreadable 3:1 "},
 		{Piece{Form: Body, Text: "e=t,sid=\"s\",ts=1764269150889,v=2", ContentType: "text/html"}, "1:1 "},
-		{Piece{Form: Body, Text: "\n"}, "0:unreadable "},
+		{Piece{Form: Body, Text: "\n"}, "1:unreadable "},
 		{Piece{Form: JSON, Text: `{"br":3000,"sid":"s"}`}, "0:0 "},
 		{Piece{Form: JSON, Text: `{"br":"fast","sid":"s"}`}, "0:1 "},
 		{Piece{Form: JSON, Text: `{`}, "0:unreadable "},

@@ -121,7 +121,7 @@ func (f *Found) writeTable(w io.Writer, separate bool) error {
 		fmt.Fprintf(&b, "%-*s  %s\n", values, r.value, r.meaning)
 	}
 	for _, word := range f.Warnings {
-		fmt.Fprintf(&b, "  ! %s: %s\n", word, tolerance(word))
+		fmt.Fprintf(&b, "  ! %s: %s\n", word, tolerances[word])
 	}
 	if f.Error != "" {
 		fmt.Fprintf(&b, "  ✗ %s\n", printable(f.Error))

@@ -43,10 +43,6 @@ func (e *Encoding) check() error {
 		return &ArgumentError{errors.New("--as url needs --url, the address to add the CMCD argument to")}
 	case e.Version == 1 && e.Mode == cmcd.EventMode.String():
 		return &ArgumentError{errors.New("version 1 has no event mode")}
-	case e.Mode == cmcd.EventMode.String() && e.As != Record && e.As != Body:
-		return &ArgumentError{fmt.Errorf("--as %s cannot carry event mode, which goes in a body", e.As)}
-	case e.Mode == cmcd.RequestMode.String() && e.As == Body:
-		return &ArgumentError{errors.New("--as body cannot carry request mode, which goes with the request")}
 	}
 	return nil
 }
@@ -110,14 +106,8 @@ func parseRecord(text string) (*record, error) {
 		return nil, err
 	}
 	r := &record{values: v, version: whole.Version, mode: modeOf(&v)}
-	switch whole.Mode {
-	case cmcd.EventMode.String():
-		r.mode = cmcd.EventMode
-	case cmcd.RequestMode.String():
-		r.mode = cmcd.RequestMode
-	case "":
-	default:
-		return nil, fmt.Errorf("mode %q is not known: expected request or event", clip(whole.Mode, 20))
+	if r.mode, err = parseMode(whole.Mode, r.mode); err != nil {
+		return nil, err
 	}
 	if r.version == 0 {
 		r.version = 1 // a record without v is of version 1, which has no event mode
@@ -130,6 +120,19 @@ func parseRecord(text string) (*record, error) {
 		return nil, fmt.Errorf("version %d is not known: expected 1 or 2", r.version)
 	}
 	return r, nil
+}
+
+// parseMode returns the mode that is called name; "" is otherwise.
+func parseMode(name string, otherwise cmcd.Mode) (cmcd.Mode, error) {
+	switch name {
+	case "":
+		return otherwise, nil
+	case cmcd.RequestMode.String():
+		return cmcd.RequestMode, nil
+	case cmcd.EventMode.String():
+		return cmcd.EventMode, nil
+	}
+	return otherwise, fmt.Errorf("mode %q is not known: expected request or event", clip(name, 20))
 }
 
 func givenVersion(v *cmcd.Values, otherwise int) int {
@@ -179,19 +182,17 @@ func (e *Encoding) write(w, warn io.Writer, r *record, n int) error {
 	if e.Version != 0 {
 		version = e.Version
 	}
-	switch {
-	case e.Mode != "":
-		mode = cmcd.RequestMode
-		if e.Mode == cmcd.EventMode.String() {
-			mode = cmcd.EventMode
-		}
-	case version == 1:
+	if version == 1 {
 		mode = cmcd.RequestMode // the only one that it has
 	}
+	mode, err := parseMode(e.Mode, mode)
+	if err != nil {
+		return &ArgumentError{err}
+	}
 	if event := mode == cmcd.EventMode; event && e.As != Record && e.As != Body {
-		return fmt.Errorf("a record of event mode cannot be written as %s: it goes in a body", e.As)
+		return &ArgumentError{fmt.Errorf("a record of event mode cannot be written as %s: it goes in a body", e.As)}
 	} else if !event && e.As == Body {
-		return errors.New("a record of request mode cannot be written as body: it goes with the request")
+		return &ArgumentError{errors.New("a record of request mode cannot be written as body: it goes with the request")}
 	}
 	out := client.Prepare(&r.values, client.Options{Version: version, Mode: mode, BaseURL: e.URL})
 	if left := leftOut(&r.values, &out); left != "" {

@@ -35,15 +35,15 @@ func (r *Reader) har(found func(Piece) bool) error {
 	d := json.NewDecoder(bound)
 	bound.from = d.InputOffset
 	entries := 0
-	err := members(d, func(name string) error {
+	err := each(d, '{', func(name string) error {
 		if name != "log" {
 			return skip(d)
 		}
-		return members(d, func(name string) error {
+		return each(d, '{', func(name string) error {
 			if name != "entries" {
 				return skip(d)
 			}
-			return elements(d, func() error {
+			return each(d, '[', func(string) error {
 				entries++
 				var e harEntry
 				if err := d.Decode(&e); err != nil {
@@ -122,47 +122,26 @@ func isReport(address, contentType string) bool {
 	return false
 }
 
-// members calls member for each name of the object that comes next; member reads its value.
-func members(d *json.Decoder, member func(name string) error) error {
-	if err := open(d, '{'); err != nil {
-		return err
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		if err := member(fmt.Sprint(name)); err != nil {
-			return err
-		}
-	}
-	_, err := d.Token()
-	return err
-}
-
-// elements calls element for each element of the array that comes next; element reads it.
-func elements(d *json.Decoder, element func() error) error {
-	if err := open(d, '['); err != nil {
-		return err
-	}
-	for d.More() {
-		if err := element(); err != nil {
-			return err
-		}
-	}
-	_, err := d.Token()
-	return err
-}
-
-func open(d *json.Decoder, bracket json.Delim) error {
+// each calls member for every member of the object, or element of the array, that comes next; member
+// reads it, and is given the name that it has in an object.
+func each(d *json.Decoder, bracket json.Delim, member func(name string) error) error {
 	t, err := d.Token()
-	if err != nil {
-		return err
+	if err == nil && t != bracket {
+		err = fmt.Errorf("%v stands where a %v is expected", t, bracket)
 	}
-	if t != bracket {
-		return fmt.Errorf("%v stands where a %v is expected", t, bracket)
+	for err == nil && d.More() {
+		if t = nil; bracket == '{' {
+			if t, err = d.Token(); err != nil {
+				break
+			}
+		}
+		name, _ := t.(string)
+		err = member(name)
 	}
-	return nil
+	if err == nil {
+		_, err = d.Token()
+	}
+	return err
 }
 
 // skip passes over the value that comes next, without ever having all of it.

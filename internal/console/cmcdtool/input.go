@@ -27,53 +27,49 @@ type Input struct {
 // pieces iterates over the pieces of the input, and says how much had none by adding to passed. An
 // error ends it.
 func (in *Input) pieces(ctx context.Context, passed *int) iter.Seq2[Piece, error] {
+	var sources []string // "" is the arguments
+	if len(in.Args) == 1 && in.Args[0] == "-" || len(in.Args)+len(in.Files) == 0 {
+		sources = append(sources, "-")
+	} else if len(in.Args) > 0 {
+		sources = append(sources, "")
+	}
+	sources = append(sources, in.Files...)
 	return func(yield func(Piece, error) bool) {
-		_ = in.each(func(source string, from io.Reader) error {
-			r := NewReader(from, source, in.As)
-			defer func() { *passed += r.Passed }()
-			for p, err := range r.Pieces() {
-				if err == nil {
-					err = ctx.Err()
-				}
-				if !yield(p, err) || err != nil {
-					return errStop
-				}
+		for _, name := range sources {
+			if !in.source(ctx, name, passed, yield) {
+				return
 			}
-			return nil
-		}, func(err error) { yield(Piece{}, err) })
+		}
 	}
 }
 
-// each calls use with every source of the input, until it returns an error; failed with the error of
-// a file that cannot be opened.
-func (in *Input) each(use func(source string, from io.Reader) error, failed func(error)) error {
-	if len(in.Args) > 0 && (len(in.Args) > 1 || in.Args[0] != "-") {
-		// Header lines of one request may be several arguments.
-		if err := use("", strings.NewReader(strings.Join(in.Args, "\n"))); err != nil {
-			return err
+func (in *Input) source(ctx context.Context, name string, passed *int, yield func(Piece, error) bool) bool {
+	var from io.Reader
+	switch name {
+	case "":
+		from = strings.NewReader(strings.Join(in.Args, "\n")) // header lines of one request may be several arguments
+	case "-":
+		from, name = in.Stdin, ""
+	default:
+		f, err := os.Open(name)
+		if err != nil {
+			yield(Piece{}, err)
+			return false
 		}
-	} else if len(in.Files) == 0 {
-		return use("", in.Stdin)
+		defer f.Close()
+		from = f
 	}
-	for _, name := range in.Files {
-		if err := in.file(name, use, failed); err != nil {
-			return err
+	r := NewReader(from, name, in.As)
+	defer func() { *passed += r.Passed }()
+	for p, err := range r.Pieces() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if !yield(p, err) || err != nil {
+			return false
 		}
 	}
-	return nil
-}
-
-func (in *Input) file(name string, use func(source string, from io.Reader) error, failed func(error)) error {
-	if name == "-" {
-		return use("", in.Stdin)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		failed(err)
-		return err
-	}
-	defer f.Close()
-	return use(name, f)
+	return true
 }
 
 // nothing is the error of an input without CMCD.

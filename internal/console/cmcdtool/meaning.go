@@ -21,136 +21,78 @@ const (
 	playhead // milliseconds, and in a live stream Unix time
 )
 
-// meaning returns what a key stands for, in the words of the watch page.
-func meaning(k cmcd.Key) (string, unit) {
-	switch k {
-	case cmcd.KeyAB:
-		return "aggregate encoded bitrate", kilobits
-	case cmcd.KeyBG:
-		return "the player is in the background", plain
-	case cmcd.KeyBL:
-		return "buffer length", milliseconds
-	case cmcd.KeyBR:
-		return "encoded bitrate of this object", kilobits
-	case cmcd.KeyBS:
-		return "the buffer ran dry since the last report (also after a seek)", plain
-	case cmcd.KeyBSA:
-		return "times the buffer ran dry since the session began", plain
-	case cmcd.KeyBSD:
-		return "durations of finished rebuffers", milliseconds
-	case cmcd.KeyBSDA:
-		return "total time of rebuffering", milliseconds
-	case cmcd.KeyCDN:
-		return "name of the CDN", plain
-	case cmcd.KeyCEN:
-		return "name of a custom event", plain
-	case cmcd.KeyCID:
-		return "content ID: what is played", plain
-	case cmcd.KeyCMSDD:
-		return "server data of the response (CMSD-Dynamic)", plain
-	case cmcd.KeyCMSDS:
-		return "server data of the response (CMSD-Static)", plain
-	case cmcd.KeyCS:
-		return "content signature", plain
-	case cmcd.KeyD:
-		return "duration of this object", milliseconds
-	case cmcd.KeyDFA:
-		return "frames dropped since the session began", plain
-	case cmcd.KeyDL:
-		return "deadline: time until the buffer runs dry", milliseconds
-	case cmcd.KeyE:
-		return "event that is reported", plain
-	case cmcd.KeyEC:
-		return "error codes of the player", plain
-	case cmcd.KeyH:
-		return "host name", plain
-	case cmcd.KeyLAB:
-		return "lowest aggregate bitrate", kilobits
-	case cmcd.KeyLB:
-		return "lowest bitrate of the ladder", kilobits
-	case cmcd.KeyLTC:
-		return "live latency", milliseconds
-	case cmcd.KeyMSD:
-		return "media start delay: time to the first frame", milliseconds
-	case cmcd.KeyMTP:
-		return "measured throughput", kilobits
-	case cmcd.KeyNOR:
-		return "next object that will be requested", plain
-	case cmcd.KeyNR:
-		return "the media is not rendered", plain
-	case cmcd.KeyNRR:
-		return "next range that will be requested", plain
-	case cmcd.KeyOT:
-		return "object type", plain
-	case cmcd.KeyPB:
-		return "bitrate at the playhead", kilobits
-	case cmcd.KeyPR:
-		return "playback rate, 1 is real time", plain
-	case cmcd.KeyPT:
-		return "playhead time", playhead
-	case cmcd.KeyRC:
-		return "status of the response", plain
-	case cmcd.KeyRTP:
-		return "most throughput that is asked for", kilobits
-	case cmcd.KeySF:
-		return "streaming format", plain
-	case cmcd.KeySID:
-		return "session ID: this playback", plain
-	case cmcd.KeySMRT:
-		return "trace of the request", plain
-	case cmcd.KeySN:
-		return "sequence number of the report", plain
-	case cmcd.KeyST:
-		return "stream type", plain
-	case cmcd.KeySTA:
-		return "state of the player", plain
-	case cmcd.KeySU:
-		return "urgent: the player starts, seeks or recovers", plain
-	case cmcd.KeyTAB:
-		return "top aggregate bitrate", kilobits
-	case cmcd.KeyTB:
-		return "top bitrate of the ladder", kilobits
-	case cmcd.KeyTBL:
-		return "target buffer length", milliseconds
-	case cmcd.KeyTPB:
-		return "top bitrate that this device can play", kilobits
-	case cmcd.KeyTS:
-		return "time of the event", unixMilliseconds
-	case cmcd.KeyTTFB:
-		return "time to the first byte", milliseconds
-	case cmcd.KeyTTFBB:
-		return "time to the first byte of the body", milliseconds
-	case cmcd.KeyTTLB:
-		return "time to the last byte", milliseconds
-	case cmcd.KeyURL:
-		return "requested address", plain
-	case cmcd.KeyV:
-		return "version of CMCD", plain
-	default:
-		return "", plain
-	}
+// meanings are what the keys stand for, in the words of the watch page.
+var meanings = [...]struct {
+	text string
+	unit unit
+}{
+	cmcd.KeyAB:    {"aggregate encoded bitrate", kilobits},
+	cmcd.KeyBG:    {"the player is in the background", plain},
+	cmcd.KeyBL:    {"buffer length", milliseconds},
+	cmcd.KeyBR:    {"encoded bitrate of this object", kilobits},
+	cmcd.KeyBS:    {"the buffer ran dry since the last report (also after a seek)", plain},
+	cmcd.KeyBSA:   {"times the buffer ran dry since the session began", plain},
+	cmcd.KeyBSD:   {"durations of finished rebuffers", milliseconds},
+	cmcd.KeyBSDA:  {"total time of rebuffering", milliseconds},
+	cmcd.KeyCDN:   {"name of the CDN", plain},
+	cmcd.KeyCEN:   {"name of a custom event", plain},
+	cmcd.KeyCID:   {"content ID: what is played", plain},
+	cmcd.KeyCMSDD: {"server data of the response (CMSD-Dynamic)", plain},
+	cmcd.KeyCMSDS: {"server data of the response (CMSD-Static)", plain},
+	cmcd.KeyCS:    {"content signature", plain},
+	cmcd.KeyD:     {"duration of this object", milliseconds},
+	cmcd.KeyDFA:   {"frames dropped since the session began", plain},
+	cmcd.KeyDL:    {"deadline: time until the buffer runs dry", milliseconds},
+	cmcd.KeyE:     {"event that is reported", plain},
+	cmcd.KeyEC:    {"error codes of the player", plain},
+	cmcd.KeyH:     {"host name", plain},
+	cmcd.KeyLAB:   {"lowest aggregate bitrate", kilobits},
+	cmcd.KeyLB:    {"lowest bitrate of the ladder", kilobits},
+	cmcd.KeyLTC:   {"live latency", milliseconds},
+	cmcd.KeyMSD:   {"media start delay: time to the first frame", milliseconds},
+	cmcd.KeyMTP:   {"measured throughput", kilobits},
+	cmcd.KeyNOR:   {"next object that will be requested", plain},
+	cmcd.KeyNR:    {"the media is not rendered", plain},
+	cmcd.KeyNRR:   {"next range that will be requested", plain},
+	cmcd.KeyOT:    {"object type", plain},
+	cmcd.KeyPB:    {"bitrate at the playhead", kilobits},
+	cmcd.KeyPR:    {"playback rate, 1 is real time", plain},
+	cmcd.KeyPT:    {"playhead time", playhead},
+	cmcd.KeyRC:    {"status of the response", plain},
+	cmcd.KeyRTP:   {"most throughput that is asked for", kilobits},
+	cmcd.KeySF:    {"streaming format", plain},
+	cmcd.KeySID:   {"session ID: this playback", plain},
+	cmcd.KeySMRT:  {"trace of the request", plain},
+	cmcd.KeySN:    {"sequence number of the report", plain},
+	cmcd.KeyST:    {"stream type", plain},
+	cmcd.KeySTA:   {"state of the player", plain},
+	cmcd.KeySU:    {"urgent: the player starts, seeks or recovers", plain},
+	cmcd.KeyTAB:   {"top aggregate bitrate", kilobits},
+	cmcd.KeyTB:    {"top bitrate of the ladder", kilobits},
+	cmcd.KeyTBL:   {"target buffer length", milliseconds},
+	cmcd.KeyTPB:   {"top bitrate that this device can play", kilobits},
+	cmcd.KeyTS:    {"time of the event", unixMilliseconds},
+	cmcd.KeyTTFB:  {"time to the first byte", milliseconds},
+	cmcd.KeyTTFBB: {"time to the first byte of the body", milliseconds},
+	cmcd.KeyTTLB:  {"time to the last byte", milliseconds},
+	cmcd.KeyURL:   {"requested address", plain},
+	cmcd.KeyV:     {"version of CMCD", plain},
+}
+
+// tokens are what the tokens of the keys stand for, in the words of the watch page.
+var tokens = map[cmcd.Key]string{
+	cmcd.KeyOT:  "m=manifest,v=video,a=audio,av=audio and video,i=init segment,c=caption,tt=timed text,k=key,o=other",
+	cmcd.KeySF:  "d=DASH,h=HLS,s=Smooth Streaming,e=HESP,o=other",
+	cmcd.KeyST:  "v=on demand,l=live,ll=low-latency live",
+	cmcd.KeySTA: "s=starting,p=playing,k=seeking,r=rebuffering,a=paused,w=waiting,e=ended,f=fatal error,q=quit,d=preloading",
+	cmcd.KeyE: "abs=ad break starts,abe=ad break ends,ae=ad ends,as=ad starts,b=background mode changed,bc=bitrate changed," +
+		"c=content ID changed,ce=custom event,e=error,h=host name changed,m=muted,pc=player collapsed,pe=player expanded," +
+		"pr=playback rate changed,ps=player state changed,rr=response received,sk=ad skipped,t=time interval,um=unmuted",
 }
 
 // tokenMeaning returns what a token of a key stands for, "" if the specification does not define it.
 func tokenMeaning(k cmcd.Key, token string) string {
-	var pairs string
-	switch k {
-	case cmcd.KeyOT:
-		pairs = "m=manifest,v=video,a=audio,av=audio and video,i=init segment,c=caption,tt=timed text,k=key,o=other"
-	case cmcd.KeySF:
-		pairs = "d=DASH,h=HLS,s=Smooth Streaming,e=HESP,o=other"
-	case cmcd.KeyST:
-		pairs = "v=on demand,l=live,ll=low-latency live"
-	case cmcd.KeySTA:
-		pairs = "s=starting,p=playing,k=seeking,r=rebuffering,a=paused,w=waiting,e=ended,f=fatal error,q=quit,d=preloading"
-	case cmcd.KeyE:
-		pairs = "abs=ad break starts,abe=ad break ends,ae=ad ends,as=ad starts,b=background mode changed,bc=bitrate changed," +
-			"c=content ID changed,ce=custom event,e=error,h=host name changed,m=muted,pc=player collapsed,pe=player expanded," +
-			"pr=playback rate changed,ps=player state changed,rr=response received,sk=ad skipped,t=time interval,um=unmuted"
-	default:
-		return ""
-	}
-	for pair := range strings.SplitSeq(pairs, ",") {
+	for pair := range strings.SplitSeq(tokens[k], ",") {
 		if name, text, _ := strings.Cut(pair, "="); name == token {
 			return text
 		}
@@ -160,7 +102,7 @@ func tokenMeaning(k cmcd.Key, token string) string {
 
 // explain says what a key and its value stand for, with the units that people use.
 func explain(v *cmcd.Values, k cmcd.Key) string {
-	text, u := meaning(k)
+	text, u := meanings[k].text, meanings[k].unit
 	var said []string
 	switch k.Type() {
 	case cmcd.TokenType:
@@ -221,50 +163,26 @@ func customMeaning(name string) string {
 	return "custom key"
 }
 
-// tolerance says what a decoder put up with, by the word of the warning.
-func tolerance(word string) string {
-	switch word {
-	case "comma":
-		return "a comma too many"
-	case "duplicate":
-		return "a key came more than once; the last good value counts"
-	case "unknown_key":
-		return "a key that is neither in the specification nor custom was ignored"
-	case "unknown_token":
-		return "a token that is not in the specification was kept"
-	case "bad_value":
-		return "a value that makes no sense was dropped"
-	case "quoted":
-		return "a token, number or boolean stands in quotes"
-	case "unquoted":
-		return "a string stands without quotes"
-	case "scalar":
-		return "version 2 wants a list where there is a single value"
-	case "list":
-		return "a list stands where a single value is wanted"
-	case "quote":
-		return "a quote or backslash in a string is not escaped"
-	case "boolean":
-		return "a boolean is written as a word or number"
-	case "decimal":
-		return "a decimal stands where an integer is wanted, or has more than three digits behind the point"
-	case "parameter":
-		return "a parameter that means nothing was ignored"
-	case "character":
-		return "a character that is not printable ASCII"
-	case "space":
-		return "a space beside an equals sign, or a tab in a list"
-	case "percent":
-		return "a percent sign begins no escape"
-	case "repeated":
-		return "several CMCD arguments; the last good one counts"
-	case "query_ignored":
-		return "headers and a CMCD argument; the headers count"
-	case "too_long":
-		return "a string is longer than the specification allows"
-	case "too_many":
-		return "more list items or custom keys than are kept"
-	default:
-		return ""
-	}
+// tolerances say what a decoder put up with, by the word of the warning.
+var tolerances = map[string]string{
+	"comma":         "a comma too many",
+	"duplicate":     "a key came more than once; the last good value counts",
+	"unknown_key":   "a key that is neither in the specification nor custom was ignored",
+	"unknown_token": "a token that is not in the specification was kept",
+	"bad_value":     "a value that makes no sense was dropped",
+	"quoted":        "a token, number or boolean stands in quotes",
+	"unquoted":      "a string stands without quotes",
+	"scalar":        "version 2 wants a list where there is a single value",
+	"list":          "a list stands where a single value is wanted",
+	"quote":         "a quote or backslash in a string is not escaped",
+	"boolean":       "a boolean is written as a word or number",
+	"decimal":       "a decimal stands where an integer is wanted, or has more than three digits behind the point",
+	"parameter":     "a parameter that means nothing was ignored",
+	"character":     "a character that is not printable ASCII",
+	"space":         "a space beside an equals sign, or a tab in a list",
+	"percent":       "a percent sign begins no escape",
+	"repeated":      "several CMCD arguments; the last good one counts",
+	"query_ignored": "headers and a CMCD argument; the headers count",
+	"too_long":      "a string is longer than the specification allows",
+	"too_many":      "more list items or custom keys than are kept",
 }

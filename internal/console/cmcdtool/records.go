@@ -98,55 +98,45 @@ func isEvent(v *cmcd.Values) bool {
 }
 
 func (p *Piece) body(look Look, yield func(Found) bool) {
-	var issues [][]validate.Issue
+	var issues []validate.Issue
 	if look.Validate {
-		issues = byRecord(validate.Body(p.ContentType, []byte(p.Text)))
+		issues = validate.Body(p.ContentType, []byte(p.Text))
 	}
-	i := 0
-	for record := range cmcd.SplitBody(p.Text) {
-		values, err := cmcd.Parse(record)
-		f := p.found(&values, err, cmcd.EventMode)
-		f.Record = i + 1
-		f.take(look, issues, i)
-		if !yield(f) {
-			return
-		}
-		i++
-	}
-	p.rest(look, issues, i, cmcd.EventMode, yield)
+	p.several(cmcd.ParseBody([]byte(p.Text)), cmcd.EventMode, look, issues, yield)
 }
 
 func (p *Piece) json(look Look, yield func(Found) bool) {
-	var issues [][]validate.Issue
+	var issues []validate.Issue
 	if look.Validate {
-		issues = byRecord(validate.JSON([]byte(p.Text)))
+		issues = validate.JSON([]byte(p.Text))
 	}
-	i := 0
-	for values, err := range cmcd.ParseJSON([]byte(p.Text)) {
-		f := p.found(&values, err, cmcd.RequestMode)
-		if strings.HasPrefix(p.Text, "[") {
-			f.Record = i + 1
-		}
-		f.take(look, issues, i)
-		if !yield(f) {
-			return
-		}
-		i++
-	}
-	p.rest(look, issues, i, cmcd.RequestMode, yield)
+	p.several(cmcd.ParseJSON([]byte(p.Text)), cmcd.RequestMode, look, issues, yield)
 }
 
-// rest gives out the issues of records that are none, as an empty body has them.
-func (p *Piece) rest(look Look, issues [][]validate.Issue, next int, mode cmcd.Mode, yield func(Found) bool) {
-	for ; next < len(issues); next++ {
-		if len(issues[next]) == 0 {
-			continue
+func (p *Piece) several(records iter.Seq2[cmcd.Values, error], mode cmcd.Mode, look Look, all []validate.Issue, yield func(Found) bool) {
+	issues := byRecord(all)
+	i := 0
+	one := func(v cmcd.Values, err error) bool {
+		f := p.found(&v, err, mode)
+		if p.Form == Body || strings.HasPrefix(p.Text, "[") {
+			f.Record = i + 1
 		}
-		f := p.found(&cmcd.Values{}, cmcd.ErrNoKeys, mode)
-		f.take(look, issues, next)
-		if !yield(f) {
+		if look.Validate {
+			f.Issues = []Issue{}
+			if i < len(issues) {
+				f.Issues = listed(issues[i])
+			}
+		}
+		i++
+		return yield(f)
+	}
+	for v, err := range records {
+		if !one(v, err) {
 			return
 		}
+	}
+	if i == 0 && len(issues) > 0 { // an empty body is wrong all the same
+		one(cmcd.Values{}, cmcd.ErrNoKeys)
 	}
 }
 
@@ -159,16 +149,6 @@ func byRecord(issues []validate.Issue) [][]validate.Issue {
 		all[issue.Record] = append(all[issue.Record], issue)
 	}
 	return all
-}
-
-func (f *Found) take(look Look, issues [][]validate.Issue, record int) {
-	switch {
-	case !look.Validate:
-	case record < len(issues):
-		f.Issues = listed(issues[record])
-	default:
-		f.Issues = []Issue{}
-	}
 }
 
 // listed returns the issues of one record; none are a list that is written as [].
