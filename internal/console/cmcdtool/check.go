@@ -61,7 +61,7 @@ func Validate(ctx context.Context, w io.Writer, in Input, look Look, report Repo
 	if !report.JSON && !report.Quiet {
 		line := fmt.Sprintf("%s, %s, %s", count(sum.Records, "record"), count(sum.Errors, "error"), count(sum.Warnings, "warning"))
 		if passed > 0 {
-			line += fmt.Sprintf("; %d without CMCD", passed)
+			line += fmt.Sprintf("; passed over %d without CMCD", passed)
 		}
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
