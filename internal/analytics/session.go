@@ -163,4 +163,22 @@ type Event struct {
 	// RequestID is the ID of the exchange that a report of a response (event rr) speaks of, "" if it is
 	// not among those of the session.
 	RequestID string `json:"request_id,omitempty"`
+	// Playback is what an event of the events API says beyond CMCD, nil in all other reports.
+	Playback *Playback `json:"playback,omitempty"`
+}
+
+// Playback is what CMCD has no key for, by the names of the events API. The zero value of a field means
+// "not known".
+type Playback struct {
+	EventID    string   `json:"event_id,omitempty"`
+	EventType  string   `json:"event_type,omitempty"`
+	CustomerID string   `json:"customer_id,omitempty"`
+	DeviceType string   `json:"device_type,omitempty"`
+	DeviceOS   string   `json:"device_os,omitempty"`
+	Quality    string   `json:"quality,omitempty"`
+	Country    string   `json:"country,omitempty"`
+	State      string   `json:"state,omitempty"`
+	City       string   `json:"city,omitempty"`
+	Watched    float64  `json:"watch_duration_seconds,omitempty"`
+	Completion *float64 `json:"completion,omitempty" doc:"how much of the title was watched, from 0 to 1"`
 }

@@ -19,6 +19,12 @@ func (j *join) details() ([]analytics.Exchange, []analytics.Event) {
 		if n, ok := numberOf(v, j.times[i]); ok {
 			e.SequenceNumber = &n.number
 		}
+		if p := j.reports[i].Playback; p != nil {
+			e.Playback = &analytics.Playback{
+				EventID: p.EventID, EventType: p.EventType, CustomerID: p.Customer, DeviceType: p.DeviceType, DeviceOS: p.DeviceOS,
+				Quality: p.Quality, Country: p.Country, State: p.State, City: p.City, Watched: p.Watched.Seconds(), Completion: p.Completion,
+			}
+		}
 		events = append(events, e)
 	}
 	matches := j.matches()

@@ -38,8 +38,10 @@ func (j *join) session(now time.Time) analytics.Session {
 		if start.at.Before(begin) { // a report is received after what it tells of, in a batch long after
 			begin = j.times[0]
 		}
-		seconds := start.at.Sub(begin).Seconds()
-		s.StartupTime, s.StartupEstimated = &seconds, start.estimated
+		// Where the first record says that it plays, nobody saw the start.
+		if seconds := start.at.Sub(begin).Seconds(); seconds > 0 {
+			s.StartupTime, s.StartupEstimated = &seconds, start.estimated
+		}
 	}
 	s.PlayedTime = j.playedTime(media)
 	s.Rebuffers = j.rebuffers(start)

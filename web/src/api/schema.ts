@@ -335,6 +335,7 @@ export interface components {
                 [key: string]: string;
             };
             event: string;
+            playback?: components["schemas"]["Playback"];
             request_id?: string;
             /** Format: int64 */
             sequence_number?: number;
@@ -447,6 +448,24 @@ export interface components {
             provenance: components["schemas"]["Provenance"];
             rows: components["schemas"]["Row"][];
             truncated: boolean;
+        };
+        Playback: {
+            city?: string;
+            /**
+             * Format: double
+             * @description how much of the title was watched, from 0 to 1
+             */
+            completion?: number;
+            country?: string;
+            customer_id?: string;
+            device_os?: string;
+            device_type?: string;
+            event_id?: string;
+            event_type?: string;
+            quality?: string;
+            state?: string;
+            /** Format: double */
+            watch_duration_seconds?: number;
         };
         PlayerEvent: {
             /**

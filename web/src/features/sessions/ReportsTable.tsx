@@ -18,6 +18,16 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
             <span className="quiet">{[objectOf(r), r.state ? after(meaning('sta', r.state)) || r.state : ''].filter(Boolean).join(' · ') || nothing}</span>
           </summary>
           <Keys cmcd={r.cmcd} />
+          {r.playback && (
+            <dl className="keys">
+              {Object.entries(r.playback).map(([name, value]) => (
+                <div key={name}>
+                  <dt>{name}</dt>
+                  <dd>{String(value)}</dd>
+                </div>
+              ))}
+            </dl>
+          )}
         </details>
       ))}
       {reports.length > shownAtOnce && <p className="quiet none">The newest {shownAtOnce} of {reports.length} reports.</p>}
