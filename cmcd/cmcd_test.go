@@ -36,6 +36,11 @@ func TestTolerances(t *testing.T) {
 		{"bare error code", `ec=27,v=2`, `ec=("27"),v=2`, WarnScalar | WarnUnquoted},
 		{"unescaped quotes", `cid="movie "A"\1",ot=v`, `cid="movie \"A\"\\1",ot=v`, WarnQuote},
 		{"unescaped quote and comma", `cid="he said "hi", and left",ot=v`, `cid="he said \"hi\", and left",ot=v`, WarnQuote},
+		{"unescaped quote and semicolon", `cid="Say "Hi"; then",ot=v,sid="s"`, `cid="Say \"Hi\"; then",ot=v,sid="s"`, WarnQuote},
+		{"unescaped quote, semicolon and words", `cid="Say "Hi"; then we left",ot=v,sid="s"`, `cid="Say \"Hi\"; then we left",ot=v,sid="s"`, WarnQuote},
+		{"list of which nothing is left", `br=(3000),br=(x),bl=(x),v=2`, `br=(3000),v=2`, WarnBadValue},
+		{"commas between strings of a list", `ec=("E1", "E2"),nor=("a.m4s","b.m4s"),v=2`, `ec=("E1" "E2"),nor=("a.m4s" "b.m4s"),v=2`, WarnComma},
+		{"range where there is none", `br=(1;r="0-1"),ec=("a";r="1-2"),nor=("a";v),v=2`, `br=(1),ec=("a"),nor=("a"),v=2`, WarnParameter},
 		{"escaped quotes", `cid="movie \"A\"\\1",ot=v`, `cid="movie \"A\"\\1",ot=v`, 0},
 		{"comma in a string", `cid="a,b=c",ot=v`, `cid="a,b=c",ot=v`, 0},
 		{"unknown token", `ot=xx,sta=w,br=(1;zz),v=2`, `br=(1;zz),ot=xx,sta=w,v=2`, WarnUnknownToken},
@@ -176,17 +181,29 @@ func TestParseJSON(t *testing.T) {
 }
 
 func TestNumberPicksTheObjectType(t *testing.T) {
-	v, err := Parse(`bl=(2100;v 1800;a),br=(3000;v 164;a),mtp=(500),ot=a,tb=(6000;v),v=2`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for k, want := range map[Key]float64{KeyBL: 1800, KeyBR: 164, KeyMTP: 500, KeyTB: 6000} {
-		if n, ok := v.Number(k); !ok || n != want {
-			t.Errorf("%v is %v, %v, want %v", k, n, ok, want)
+	const lists = `bl=(2100;v 1800;a),br=(3000;v 164),mtp=(500),tb=(6000;v),v=2`
+	for ot, want := range map[string]map[Key]float64{
+		"a":  {KeyBL: 1800, KeyBR: 164, KeyMTP: 500}, // tb is of video, and no audio has it
+		"v":  {KeyBL: 2100, KeyBR: 3000, KeyMTP: 500, KeyTB: 6000},
+		"av": {KeyBL: 2100, KeyBR: 164, KeyMTP: 500, KeyTB: 6000},
+		"":   {KeyBL: 2100, KeyBR: 164, KeyMTP: 500, KeyTB: 6000},
+	} {
+		v, err := Parse(lists)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if n, ok := v.NumberFor(KeyBR, "v"); !ok || n != 3000 {
-		t.Errorf("br of v is %v, %v, want 3000", n, ok)
+		if ot != "" {
+			v.SetText(KeyOT, ot)
+		}
+		for _, k := range []Key{KeyBL, KeyBR, KeyMTP, KeyTB} {
+			n, ok := v.Number(k)
+			if w, has := want[k]; ok != has || n != w {
+				t.Errorf("%v of %q is %v, %v, want %v, %v", k, ot, n, ok, w, has)
+			}
+			if m, also := v.NumberFor(k, ot); m != n || also != ok {
+				t.Errorf("%v for %q is %v, %v, want %v, %v", k, ot, m, also, n, ok)
+			}
+		}
 	}
 }
 

@@ -28,8 +28,9 @@ func LookupCustomKey(name string) (CustomKey, bool) {
 	return c, true
 }
 
-// IsCustomKey reports whether name is a well-formed custom key (§3.3): a key of a structured field
-// in lower case, with a prefix that a hyphen ends.
+// IsCustomKey reports whether name is what a player should give a custom key (§4.1 item 5): lower case,
+// with a prefix that a hyphen ends, of letters, digits, dots and hyphens. Like the reference library
+// for players it does not allow the underscores and asterisks that RFC 8941 would; decoding takes them.
 func IsCustomKey(name string) bool {
 	if name == "" || name[0] < 'a' || name[0] > 'z' {
 		return false

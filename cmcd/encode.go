@@ -9,8 +9,10 @@ import (
 )
 
 // String returns the record as it is written on the wire: keys in alphabetical order, no spaces,
-// in the syntax of its version. [Parse] of it gives an equal record. What cannot be written, such
-// as a number of more than 15 digits or a token with a space in it, is left out.
+// in the syntax of its version. [Parse] of it gives a record equal to what was decoded. What cannot be
+// written, such as a number of more than 15 digits or a token with a space in it, is left out; control
+// characters become spaces. Characters beyond ASCII are written as they are, which no structured field
+// may have: package client makes of values what a player may send.
 func (v *Values) String() string { return string(v.Append(nil)) }
 
 // Append appends the record to b as [Values.String] writes it.
@@ -92,7 +94,7 @@ func (v *Values) Headers(custom map[string]Header) http.Header {
 	}
 	for _, c := range v.Custom {
 		h, ok := custom[c.Key]
-		if !ok {
+		if !ok || h > StatusHeader {
 			h = RequestHeader
 			if registered, ok := LookupCustomKey(c.Key); ok {
 				h = registered.Header
@@ -235,6 +237,9 @@ func (v *Values) writableCustom() []CustomValue {
 	custom := slices.Clone(v.Custom)
 	custom = slices.DeleteFunc(custom, func(c CustomValue) bool { return !isCustom(c.Key) || c.Bare && !isBare(c.Value) })
 	slices.SortStableFunc(custom, func(a, b CustomValue) int { return strings.Compare(a.Key, b.Key) })
+	slices.Reverse(custom) // of several values for a key the last counts, as it does in decoding
+	custom = slices.CompactFunc(custom, func(a, b CustomValue) bool { return a.Key == b.Key })
+	slices.Reverse(custom)
 	return custom
 }
 

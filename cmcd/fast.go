@@ -1,6 +1,9 @@
 package cmcd
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // What a byte can be part of.
 const (
@@ -99,7 +102,6 @@ func (p *parser) fastValue(k Key, info *keyInfo, i int) int {
 			return -1
 		}
 		v.texts[info.index] = s[i+1 : end]
-		p.checkLength(k, end-i-1)
 		return end + 1
 	case NumberListType:
 		if s[i] == '(' {
@@ -242,6 +244,9 @@ func (p *parser) fastList(k Key, info *keyInfo, i int) int {
 			}
 		}
 		if s[i] == ')' && memberEnds(s, i+1) {
+			if len(v.numbers)+len(v.strings) >= maxItems {
+				break
+			}
 			if objectType == "" && len(v.numbers) == first {
 				v.nums[numberCount+info.index] = n
 				v.single |= 1 << k
@@ -253,11 +258,11 @@ func (p *parser) fastList(k Key, info *keyInfo, i int) int {
 			p.decimal(decimals)
 			return i + 1
 		}
-		if s[i] != ' ' || len(v.numbers) == maxItems {
+		if s[i] != ' ' || len(v.numbers)+len(v.strings)+1 >= maxItems {
 			break
 		}
-		if v.numbers == nil {
-			p.reserve(i)
+		if len(v.numbers) == cap(v.numbers) {
+			v.numbers = slices.Grow(v.numbers, separators(s[i:], false))
 		}
 		v.numbers = append(v.numbers, numberItem{n, objectType})
 	}
@@ -265,11 +270,14 @@ func (p *parser) fastList(k Key, info *keyInfo, i int) int {
 	return -1
 }
 
-// reserve makes room for the items of the lists in the rest of the record. Nearly each has one parameter,
-// and what is shorter than four bytes has none.
-func (p *parser) reserve(i int) {
-	rest := p.s[i:]
-	p.v.numbers = make([]numberItem, 0, min(strings.Count(rest, ";"), len(rest)/4, maxItems)+2)
+// separators returns about how many items the lists in the rest of a record have: one more than there are
+// spaces, or also commas, between them.
+func separators(rest string, commas bool) int {
+	n := strings.Count(rest, " ") + strings.Count(rest, "(")
+	if commas {
+		n += strings.Count(rest, ",")
+	}
+	return min(n, len(rest)/2, maxItems) + 2
 }
 
 // tokens finds the tokens of a key by their packed name.
@@ -290,7 +298,7 @@ func (t *tokens) find(packed uint32) string {
 // tokenIndex has the tokens of key KeyE+i at i.
 var tokenIndex = func() (index [KeySTA - KeyE + 1]tokens) {
 	for i := range index {
-		for _, name := range (KeyE + Key(i)).Tokens() {
+		for _, name := range (KeyE + Key(i)).tokens() {
 			index[i].packed = append(index[i].packed, uint32(pack(name)))
 			index[i].names = append(index[i].names, name)
 		}

@@ -64,7 +64,13 @@ func FuzzFastIsNoOtherWay(f *testing.F) {
 		slow.p.slow = true
 		v, errFast := fast.Parse(record)
 		w, errSlow := slow.Parse(record)
-		if !errors.Is(errFast, errSlow) || !v.Equal(w) || v.Warnings != w.Warnings {
+		if v == nil || w == nil {
+			if v != w || !errors.Is(errFast, errSlow) {
+				t.Errorf("%q: %v, read leniently %v", record, errFast, errSlow)
+			}
+			return
+		}
+		if !v.Equal(w) || v.Warnings != w.Warnings {
 			t.Errorf("%q is %q with %v (%v), read leniently %q with %v (%v)", record, v.String(), v.Warnings, errFast, w.String(), w.Warnings, errSlow)
 		}
 	})

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // ParseJSON decodes the JSON of version 1: an object with the keys of one record, or an array of
@@ -47,7 +50,7 @@ func parseObject(s string) (Values, error) {
 	var p parser
 	for s = jsonSkip(s[1:]); s[0] == '"'; {
 		end := jsonEnd(s)
-		name := jsonString(s[:end])
+		name := p.jsonString(s[:end])
 		s = jsonSkip(s[end:])
 		s = jsonSkip(s[1:]) // the colon
 		end = jsonEnd(s)
@@ -73,13 +76,15 @@ func (p *parser) jsonMember(name, text string) {
 	case k.Type() != NumberListType && k.Type() != TextListType:
 		p.warn(WarnBadValue)
 	default:
+		p.s, p.i = text, 0 // what room is made for
 		numbers, list := len(p.v.numbers), len(p.v.strings)
 		var first value
-		count := 0
+		count, bad := 0, false
 		for element := range jsonElements(text) {
 			item := p.jsonValue(k, element)
 			if !p.fit(k, &item) {
 				p.warn(WarnBadValue)
+				bad = true
 				continue
 			}
 			switch count++; count {
@@ -92,7 +97,9 @@ func (p *parser) jsonMember(name, text string) {
 				p.add(k, item)
 			}
 		}
-		p.setList(k, first, count, numbers, list)
+		if count > 0 || !bad {
+			p.setList(k, first, count, numbers, list)
+		}
 	}
 }
 
@@ -103,13 +110,16 @@ func (p *parser) jsonValue(k Key, text string) value {
 		return value{kind: boolean, flag: c == 't', Item: Item{Text: text}}
 	case c == '-' || c-'0' <= 9:
 		v := value{Item: Item{Text: text}}
+		if n, err := strconv.ParseFloat(text, 64); err == nil && strings.ContainsAny(text, "eE") {
+			text = strconv.FormatFloat(n, 'f', -1, 64)
+		}
 		var ok bool
 		if v.Number, v.decimal, ok = p.number(text); ok {
 			v.kind = number
 		}
 		return v
 	case c == '"':
-		s := p.tabless(p.printed(jsonString(text)))
+		s := p.tabless(p.printed(p.jsonString(text)))
 		if k.Type() == TokenType && isToken(s) { // JSON has no other way to write a token
 			return value{kind: word, Item: Item{Text: s}}
 		}
@@ -127,7 +137,7 @@ func (p *parser) customJSON(name, text string) {
 	case 'f':
 		c.Value = "?0"
 	case '"':
-		c.Value, c.Bare = p.tabless(p.printed(jsonString(text))), false
+		c.Value, c.Bare = p.tabless(p.printed(p.jsonString(text))), false
 	case 'n', '{', '[':
 		p.warn(WarnBadValue)
 		return
@@ -171,13 +181,56 @@ func jsonEnd(s string) int {
 	return len(s)
 }
 
-func jsonString(quoted string) string {
-	if strings.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
+// jsonString returns the text of a string. What has escapes is written to the scratch memory.
+func (p *parser) jsonString(quoted string) string {
+	s := quoted[1 : len(quoted)-1]
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
 	}
-	var s string
-	_ = json.Unmarshal([]byte(quoted), &s) // it was checked before
-	return s
+	b := p.room(len(s)) // no escape is shorter than what it stands for
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b = append(b, s[i])
+			continue
+		}
+		switch i++; s[i] {
+		case 'b':
+			b = append(b, '\b')
+		case 'f':
+			b = append(b, '\f')
+		case 'n':
+			b = append(b, '\n')
+		case 'r':
+			b = append(b, '\r')
+		case 't':
+			b = append(b, '\t')
+		case 'u':
+			r := jsonUnit(s[i+1:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				low := utf8.RuneError
+				if strings.HasPrefix(s[i+1:], `\u`) {
+					low = jsonUnit(s[i+3:])
+				}
+				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+					i += 6
+				}
+			}
+			b = utf8.AppendRune(b, r)
+		default:
+			b = append(b, s[i])
+		}
+	}
+	return p.taken(b)
+}
+
+// jsonUnit returns the value of the four hexadecimal digits at the beginning of s.
+func jsonUnit(s string) rune {
+	var r rune
+	for i := range 4 {
+		r = r<<4 | rune(unhex[s[i]])
+	}
+	return r
 }
 
 // jsonElements iterates over the elements of the array at the beginning of s.

@@ -3,6 +3,7 @@ package cmcd
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -139,8 +140,11 @@ const (
 	StatusHeader
 )
 
-// String returns the name of the header as it is written, such as "CMCD-Object".
+// String returns the name of the header as it is written, such as "CMCD-Object"; "" for [NoHeader].
 func (h Header) String() string {
+	if h > StatusHeader {
+		return fmt.Sprintf("Header(%d)", uint8(h))
+	}
 	return [...]string{"", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status"}[h]
 }
 
@@ -157,8 +161,8 @@ func (k Key) Header(version int) Header {
 	return keyTable[k].header
 }
 
-// In reports whether the key may be sent in a version and a mode (Table 1). Version 1 knows request
-// mode only.
+// In reports whether the key may be sent in a version and a mode (Table 1, and cdn, which the reference
+// library for players has beside it). Version 1 knows request mode only.
 func (k Key) In(version int, m Mode) bool {
 	switch {
 	case version < 2:
@@ -170,7 +174,8 @@ func (k Key) In(version int, m Mode) bool {
 	}
 }
 
-// ResponseOnly reports whether the key may be sent only with the event rr, response received.
+// ResponseOnly reports whether the key speaks of a response, and so belongs to the event rr alone. Table 1
+// does not forbid url elsewhere, but gives it no meaning there.
 func (k Key) ResponseOnly() bool { return responseKeys&(1<<k) != 0 }
 
 // RoundTo returns what the values of the key are to be rounded to: 100 or 1. It is 0 for pr, and for
@@ -208,8 +213,9 @@ func (k Key) MaxLength(version int) int {
 }
 
 // Tokens returns the tokens that the specification defines for the key, nil if its values are none.
-// The caller must not change them.
-func (k Key) Tokens() []string {
+func (k Key) Tokens() []string { return slices.Clone(k.tokens()) }
+
+func (k Key) tokens() []string {
 	switch k {
 	case KeyE:
 		return eventTokens[:]

@@ -79,6 +79,9 @@ const keysOfV1 uint64 = 1<<KeyBL | 1<<KeyBR | 1<<KeyBS | 1<<KeyCID | 1<<KeyD | 1
 // responseKeys go only with the event rr.
 const responseKeys uint64 = 1<<KeyCMSDD | 1<<KeyCMSDS | 1<<KeyRC | 1<<KeySMRT | 1<<KeyTTFB | 1<<KeyTTFBB | 1<<KeyTTLB | 1<<KeyURL
 
+// limitedKeys are the texts with a greatest length.
+const limitedKeys uint64 = 1<<KeyCDN | 1<<KeyCEN | 1<<KeyCID | 1<<KeyH | 1<<KeySID
+
 // scalarInV1 has the list keys that version 1 knows, where they are single values.
 const scalarInV1 uint64 = 1<<KeyBL | 1<<KeyBR | 1<<KeyMTP | 1<<KeyNOR | 1<<KeyTB
 

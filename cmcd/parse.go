@@ -2,14 +2,23 @@ package cmcd
 
 import (
 	"iter"
+	"math/bits"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of what the decoder keeps of one record; more than that is dropped with [WarnTooMany].
 const (
-	maxItems  = 1024
+	maxItems  = 512
 	maxCustom = 64
 )
+
+// maxCustomLength is the number of characters that the value of a custom key may have (§4.1 item 5).
+const maxCustomLength = 64
+
+func longerThan(s string, characters int) bool {
+	return len(s) > characters && utf8.RuneCountInString(s) > characters
+}
 
 // Parse decodes one record of version 1 or 2, already percent-decoded: the value of a CMCD query
 // argument or header, or one line of a report body. The error is [ErrNoKeys] or [ErrVersion];
@@ -25,7 +34,7 @@ func Parse(record string) (Values, error) {
 	if err != nil {
 		return Values{}, err
 	}
-	return *v, nil
+	return v.owned(), nil
 }
 
 // ParseBody decodes the body of a report (§3.3): records separated by line feeds. Empty lines are
@@ -53,8 +62,8 @@ func SplitBody(body string) iter.Seq[string] {
 }
 
 // Decoder decodes records one after the other and uses the same memory for all of them, so that
-// decoding allocates nothing. What its methods return is valid until the next call;
-// [Values.Clone] keeps it. A Decoder must not be copied, nor used from several goroutines at once.
+// decoding allocates nothing. What its methods return is valid until the next call, and so is a copy
+// of it; [Values.Clone] keeps it. The decoder holds on to the memory of the last records. A Decoder must not be copied, nor used from several goroutines at once.
 // The zero value is ready.
 type Decoder struct {
 	// PercentDecodings is how often the query argument may be percent-decoded: as often as it still
@@ -74,7 +83,7 @@ func (d *Decoder) Parse(record string) (*Values, error) {
 	d.p.reset()
 	d.p.record(record)
 	if err := d.p.finish(); err != nil {
-		return &d.p.v, err
+		return nil, err
 	}
 	return &d.p.v, nil
 }
@@ -103,7 +112,9 @@ func (p *parser) reset() {
 	v := &p.v
 	v.has, v.flags, v.single, v.Warnings = 0, 0, 0, 0
 	v.numbers, v.strings, v.Custom = v.numbers[:0], v.strings[:0], v.Custom[:0]
-	p.owned, p.scratch = nil, p.scratch[:0]
+	if p.owned, p.scratch = nil, p.scratch[:0]; cap(p.scratch) > maxMemory {
+		p.scratch = nil
+	}
 	p.scalars, p.lists = 0, 0
 }
 
@@ -184,6 +195,12 @@ func (p *parser) finish() error {
 	}
 	if p.scalars != 0 {
 		p.warn(WarnScalar)
+	}
+	for set := v.has & limitedKeys; set != 0; set &= set - 1 {
+		k := Key(bits.TrailingZeros64(set))
+		if longerThan(v.texts[k.slot()], k.MaxLength(version)) {
+			p.warn(WarnTooLong)
+		}
 	}
 	return nil
 }
@@ -319,7 +336,7 @@ func (p *parser) addCustom(c CustomValue) {
 		p.warn(WarnUnknownKey)
 		return
 	}
-	if len(c.Value) > 64 {
+	if longerThan(c.Value, maxCustomLength) {
 		p.warn(WarnTooLong)
 	}
 	for i := range p.v.Custom {
@@ -366,6 +383,9 @@ func isBare(s string) bool {
 				return false
 			}
 			for i++; i < len(s) && s[i] != '"'; i++ {
+				if s[i] < ' ' || s[i] == 0x7f {
+					return false
+				}
 				if s[i] == '\\' {
 					if i++; i == len(s) || s[i] != '"' && s[i] != '\\' {
 						return false

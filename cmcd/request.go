@@ -12,14 +12,14 @@ var headerNames = [...]string{"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cm
 // FromRequest decodes what an HTTP request carries: its CMCD headers, else the CMCD argument of
 // its query. If a header is present the query is ignored, whatever they say (§6). Of several
 // arguments the last good one is taken. The result is false if the request has no CMCD, or none
-// that is of use.
+// that is of use. The names in h are in canonical form, as [http.Header.Set] and servers write them.
 func FromRequest(rawQuery string, h http.Header) (Values, bool) {
 	var d Decoder
 	v, ok := d.FromRequest(rawQuery, h)
 	if !ok {
 		return Values{}, false
 	}
-	return *v, true
+	return v.owned(), true
 }
 
 // FromRequest is [FromRequest] without allocations.
@@ -28,7 +28,7 @@ func (d *Decoder) FromRequest(rawQuery string, h http.Header) (*Values, bool) {
 	headers := false
 	for _, name := range headerNames {
 		for _, record := range h[name] {
-			if record != "" {
+			if trimLeft(record) != "" {
 				headers = true
 				d.p.record(record)
 			}

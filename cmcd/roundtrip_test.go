@@ -2,7 +2,6 @@ package cmcd
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -116,12 +115,12 @@ func writable(v Values) Values {
 			var items []Item
 			for item := range v.Items(k) {
 				var ok bool
-				if item.Number, ok = round(item.Number); ok {
+				if item.Number, ok = round(item.Number); ok && fits(k, item.Number) {
 					items = append(items, item)
 				}
 			}
 			if len(items) > 0 || len(v.List(k)) == 0 {
-				w.SetList(k, slices.DeleteFunc(items, func(i Item) bool { return !fits(k, i.Number) })...)
+				w.SetList(k, items...)
 			}
 		case TextListType:
 			var items []Item

@@ -37,7 +37,10 @@ func (p *parser) fit(k Key, v *value) bool {
 	case BoolType:
 		return p.fitBool(v)
 	case NumberType, NumberListType:
-		v.Range = ""
+		if v.Range != "" {
+			p.warn(WarnParameter)
+			v.Range = ""
+		}
 		return p.fitNumber(k, v)
 	case TokenType:
 		if v.kind == quoted && isToken(v.Text) {
@@ -58,19 +61,15 @@ func (p *parser) fit(k Key, v *value) bool {
 		if v.kind != quoted {
 			p.warn(WarnUnquoted)
 		}
-		p.checkLength(k, len(v.Text))
-		v.Type = ""
+		if v.Type != "" || v.Range != "" && k != KeyNOR {
+			p.warn(WarnParameter)
+			v.Type = ""
+		}
 		if k != KeyNOR {
 			v.Range = ""
 		}
 		v.Number = 0
 		return true
-	}
-}
-
-func (p *parser) checkLength(k Key, n int) {
-	if m := k.MaxLength(2); m > 0 && n > m {
-		p.warn(WarnTooLong)
 	}
 }
 
@@ -118,4 +117,4 @@ func (p *parser) fitNumber(k Key, v *value) bool {
 }
 
 // knownToken reports whether the specification defines the token for key k.
-func knownToken(k Key, token string) bool { return slices.Contains(k.Tokens(), token) }
+func knownToken(k Key, token string) bool { return slices.Contains(k.tokens(), token) }

@@ -1,6 +1,7 @@
 package cmcd
 
 import (
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -88,10 +89,20 @@ func (p *parser) follows(i int, inList bool) (sure, maybe bool) {
 	}
 	if inList {
 		c := p.s[i]
-		return c == ')' || c == ';' || c == ' ', c == ','
+		if c == ',' { // in place of a space, if another string begins behind it
+			next := trimLeft(p.s[i+1:])
+			return next != "" && next[0] == '"', true
+		}
+		return c == ')' || c == ';' || c == ' ', false
 	}
-	if p.s[i] == ';' {
-		return true, true
+	if p.s[i] == ';' { // a parameter, or only a semicolon in a text?
+		name := trimLeft(p.s[i+1:])
+		n := 0
+		for n < len(name) && classes[name[n]]&keyByte != 0 {
+			n++
+		}
+		rest := trimLeft(name[n:])
+		return n > 0 && (rest == "" || rest[0] == ',' || len(rest) == len(name)-n && (rest[0] == '=' || rest[0] == ';')), true
 	}
 	for i < len(p.s) && (p.s[i] == ' ' || p.s[i] == '\t') {
 		i++
@@ -129,10 +140,7 @@ func (p *parser) unescape(start, end int) string {
 	if p.owned != nil {
 		b = p.owned[start:start]
 	} else {
-		if cap(p.scratch)-len(p.scratch) < len(s) { // what lies in the old memory stays there
-			p.scratch = make([]byte, 0, max(len(s), min(2*cap(p.scratch), maxMemory)))
-		}
-		b = p.scratch[len(p.scratch):]
+		b = p.room(len(s))
 	}
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\') {
@@ -141,8 +149,21 @@ func (p *parser) unescape(start, end int) string {
 		b = append(b, s[i])
 	}
 	if p.owned == nil {
-		p.scratch = p.scratch[:len(p.scratch)+len(b)]
+		return p.taken(b)
 	}
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// room returns memory for n bytes. What is written to it is kept by taken.
+func (p *parser) room(n int) []byte {
+	if cap(p.scratch)-len(p.scratch) < n { // what lies in the old memory stays there
+		p.scratch = make([]byte, 0, max(n, min(2*cap(p.scratch), maxMemory)))
+	}
+	return p.scratch[len(p.scratch):]
+}
+
+func (p *parser) taken(b []byte) string {
+	p.scratch = p.scratch[:len(p.scratch)+len(b)]
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
@@ -161,6 +182,13 @@ func (p *parser) scalar(k Key) value {
 		p.i++
 	}
 	return p.classify(p.tabless(trimRight(p.s[start:p.i])))
+}
+
+func trimLeft(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return s
 }
 
 func trimRight(s string) string {
@@ -264,7 +292,7 @@ func (p *parser) list(k Key) {
 	p.i++
 	numbers, list := len(p.v.numbers), len(p.v.strings)
 	var first value
-	count := 0
+	count, bad := 0, false
 	for {
 		from := p.i
 		p.space()
@@ -285,7 +313,7 @@ func (p *parser) list(k Key) {
 				p.set(k, first)
 			case !listKey:
 				p.warn(WarnBadValue)
-			default:
+			case count > 0 || !bad: // or else nothing is left of it
 				p.setList(k, first, count, numbers, list)
 			}
 			return
@@ -306,6 +334,7 @@ func (p *parser) list(k Key) {
 		item := p.item()
 		if listKey && !p.fit(k, &item) || item.kind == other {
 			p.warn(WarnBadValue)
+			bad = true
 			continue
 		}
 		if count++; count == 1 {
@@ -346,8 +375,15 @@ func (p *parser) add(k Key, item value) {
 	case len(p.v.numbers)+len(p.v.strings) >= maxItems:
 		p.warn(WarnTooMany)
 	case k.Type() == TextListType:
+		if len(p.v.strings) == cap(p.v.strings) {
+			rest := p.s[p.i:]
+			p.v.strings = slices.Grow(p.v.strings, max(strings.Count(rest, `"`)/2, separators(rest, true)))
+		}
 		p.v.strings = append(p.v.strings, stringItem{item.Text, item.Range})
 	default:
+		if len(p.v.numbers) == cap(p.v.numbers) {
+			p.v.numbers = slices.Grow(p.v.numbers, separators(p.s[p.i:], true))
+		}
 		p.v.numbers = append(p.v.numbers, numberItem{item.Number, item.Type})
 	}
 }

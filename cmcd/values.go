@@ -9,7 +9,7 @@ import (
 
 // Values are the keys and values of one CMCD record. The zero value holds none, and is of
 // version 1. Values are made by the decoding functions of this package or with the Set methods; a
-// copy shares its strings with the original and may be kept.
+// copy shares its strings with the original and may be kept, unless they are those of a [Decoder].
 type Values struct {
 	has   uint64
 	flags uint64
@@ -85,7 +85,7 @@ func (v *Values) Keys() iter.Seq[Key] {
 func (v *Values) Bool(k Key) bool { return v.flags&(1<<k) != 0 }
 
 // Number returns the value of a numeric key in the key's own unit. Of a list it returns the item
-// that speaks of the record's own object type (ot), else the first.
+// for the record's own object type (ot), see [Values.NumberFor].
 func (v *Values) Number(k Key) (float64, bool) {
 	if !v.Has(k) {
 		return 0, false
@@ -100,7 +100,9 @@ func (v *Values) Number(k Key) (float64, bool) {
 	}
 }
 
-// NumberFor returns the item of the numeric list k that speaks of objectType, else the first item.
+// NumberFor returns the item of the numeric list k that is for objectType, else the one that is for no
+// type of object. If there is neither it returns the first item, but not where objectType is that of one
+// track ("v", "a", "c" or "tt"): what is said of video is not true of audio.
 func (v *Values) NumberFor(k Key, objectType string) (float64, bool) {
 	if !v.Has(k) || k.Type() != NumberListType {
 		return 0, false
@@ -112,12 +114,25 @@ func (v *Values) NumberFor(k Key, objectType string) (float64, bool) {
 	if len(items) == 0 {
 		return 0, false
 	}
+	general := -1
 	for i := range items {
-		if objectType != "" && items[i].objectType == objectType {
+		switch items[i].objectType {
+		case "":
+			if general < 0 {
+				general = i
+			}
+		case objectType:
 			return items[i].number, true
 		}
 	}
-	return items[0].number, true
+	switch {
+	case general >= 0:
+		return items[general].number, true
+	case objectType == "v", objectType == "a", objectType == "c", objectType == "tt":
+		return 0, false
+	default:
+		return items[0].number, true
+	}
 }
 
 // Text returns the value of a string or token key, "" if the record does not have it.
@@ -267,6 +282,52 @@ func (v *Values) setSingle(k Key, number float64, text string) {
 	}
 }
 
+func count(all []CustomValue, c CustomValue) int {
+	n := 0
+	for _, other := range all {
+		if other == c {
+			n++
+		}
+	}
+	return n
+}
+
+// owned returns a copy that can be added to without others seeing it.
+func (v *Values) owned() Values {
+	w := *v
+	w.Custom = slices.Clip(w.Custom)
+	return w
+}
+
+// Delete takes key k out of the record.
+func (v *Values) Delete(k Key) {
+	v.has &^= 1 << k
+	v.flags &^= 1 << k
+	v.single &^= 1 << k
+}
+
+// CustomText returns the value of the custom key with that name, "" if the record does not have it.
+func (v *Values) CustomText(name string) string {
+	for i := range v.Custom {
+		if v.Custom[i].Key == name {
+			return v.Custom[i].Value
+		}
+	}
+	return ""
+}
+
+// SetCustom gives the custom key with that name the value s, a string.
+func (v *Values) SetCustom(name, s string) {
+	custom := slices.Clone(v.Custom)
+	i := slices.IndexFunc(custom, func(c CustomValue) bool { return c.Key == name })
+	if i < 0 {
+		i = len(custom)
+		custom = append(custom, CustomValue{Key: name})
+	}
+	custom[i].Value, custom[i].Bare = s, false
+	v.Custom = custom
+}
+
 // Clone returns a copy that shares no memory with v, nor with what v was decoded from: its strings lie
 // in one piece of memory, which is as large as they are.
 func (v *Values) Clone() Values {
@@ -363,7 +424,7 @@ func (v *Values) Equal(w *Values) bool {
 		}
 	}
 	for _, c := range v.Custom {
-		if !slices.Contains(w.Custom, c) {
+		if count(v.Custom, c) != count(w.Custom, c) {
 			return false
 		}
 	}
