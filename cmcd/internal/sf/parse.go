@@ -3,14 +3,17 @@ package sf
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
+// parser is one run of a Parser.
 type parser struct {
-	s    string
-	i    int
-	left int // values that may still be kept
+	kept       *Parser
+	s          string
+	dictionary bool
+	i          int
 	// inString is the offset of the quote that opened the string in which an error was found, or -1.
 	inString int
 	// noClosing says that the rest of s has no quote that could close a string: it keeps the search
@@ -18,19 +21,21 @@ type parser struct {
 	noClosing bool
 }
 
-// members reads a dictionary or a list.
-func (p *parser) members(dictionary bool) (members []Member, errs []*SyntaxError) {
+// readMembers reads a dictionary or a list.
+func (p *parser) readMembers() (members []Member, errs []*SyntaxError) {
 	section := "§3.1"
-	if dictionary {
+	if p.dictionary {
 		section = "§3.2"
 	}
+	start := len(p.kept.members)
+	read := func() []Member { return slices.Clip(p.kept.members[start:]) }
 	p.spaces()
 	for p.i < len(p.s) {
 		if len(errs) >= MaxErrors {
-			return members, append(errs, p.bad(fmt.Sprintf("fewer than %d errors; the rest was not read", MaxErrors), section))
+			return read(), append(errs, p.bad(fmt.Sprintf("fewer than %d errors; the rest was not read", MaxErrors), section))
 		}
-		if p.left <= 0 {
-			return members, append(errs, p.bad(fmt.Sprintf("at most %d values; the rest was not read", MaxValues), section))
+		if len(p.kept.members) >= MaxValues {
+			return read(), append(errs, p.bad(fmt.Sprintf("at most %d members; the rest was not read", MaxValues), section))
 		}
 		if p.s[p.i] == ',' {
 			errs = append(errs, p.bad("a member before the comma", section))
@@ -38,7 +43,8 @@ func (p *parser) members(dictionary bool) (members []Member, errs []*SyntaxError
 			p.whitespace()
 			continue
 		}
-		m, err := p.member(dictionary)
+		items, params := len(p.kept.items), len(p.kept.params)
+		m, err := p.member()
 		end := p.i
 		if err == nil {
 			p.whitespace()
@@ -56,11 +62,12 @@ func (p *parser) members(dictionary bool) (members []Member, errs []*SyntaxError
 			p.resync()
 			end = p.i
 			m = Member{Name: m.Name, Offset: m.Offset, Err: err}
+			p.kept.items, p.kept.params = p.kept.items[:items], p.kept.params[:params]
 		}
 		m.Raw = strings.TrimRight(p.s[m.Offset:end], " \t")
-		members = append(members, m)
+		p.kept.members = add(p.kept.members, m)
 		if p.i == len(p.s) {
-			return members, errs
+			return read(), errs
 		}
 		comma := p.i
 		p.i++
@@ -68,10 +75,10 @@ func (p *parser) members(dictionary bool) (members []Member, errs []*SyntaxError
 		if p.i == len(p.s) {
 			p.i = comma
 			errs = append(errs, p.bad("no comma after the last member", section))
-			return members, errs
+			return read(), errs
 		}
 	}
-	return members, errs
+	return read(), errs
 }
 
 // resync goes behind a mistake: to the comma before the next thing that looks like a member. What a
@@ -119,6 +126,9 @@ func (p *parser) looksLikeMember(i int) bool {
 	for i < len(p.s) && (p.s[i] == ' ' || p.s[i] == '\t') {
 		i++
 	}
+	if !p.dictionary && i < len(p.s) && strings.IndexByte(`":?`, p.s[i]) >= 0 {
+		return true // only members of a list begin with a value
+	}
 	start := i
 	for i < len(p.s) && (isKeyChar(p.s[i]) || isAlpha(p.s[i])) {
 		i++
@@ -133,11 +143,10 @@ func (p *parser) looksLikeMember(i int) bool {
 }
 
 // member reads one member. Of a bad one it returns the name, if there was one, and the offset.
-func (p *parser) member(dictionary bool) (Member, *SyntaxError) {
+func (p *parser) member() (Member, *SyntaxError) {
 	p.inString = -1
-	p.left--
 	m := Member{Offset: p.i}
-	if dictionary {
+	if p.dictionary {
 		name, err := p.key("a key")
 		if err != nil {
 			return m, err
@@ -168,7 +177,7 @@ func (p *parser) innerList() ([]Item, *SyntaxError) {
 	const section = "§3.1.1"
 	open := p.i
 	p.i++
-	items := []Item{}
+	start := len(p.kept.items)
 	for {
 		p.spaces()
 		if p.i == len(p.s) {
@@ -180,16 +189,16 @@ func (p *parser) innerList() ([]Item, *SyntaxError) {
 		}
 		if p.s[p.i] == ')' {
 			p.i++
-			return items, nil
+			return slices.Clip(p.kept.items[start:]), nil
 		}
-		if p.left--; p.left < 0 {
-			return nil, p.bad(fmt.Sprintf("at most %d values", MaxValues), section)
+		if len(p.kept.items) >= MaxValues {
+			return nil, p.bad(fmt.Sprintf("at most %d items of lists", MaxValues), section)
 		}
 		item, err := p.item()
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, item)
+		p.kept.items = add(p.kept.items, item)
 		if p.i < len(p.s) && p.s[p.i] != ' ' && p.s[p.i] != ')' {
 			return nil, p.bad(`a space or ")" after an item of the list`, section)
 		}
@@ -210,12 +219,12 @@ func (p *parser) item() (Item, *SyntaxError) {
 }
 
 func (p *parser) params() (Params, *SyntaxError) {
-	var params Params
+	start := len(p.kept.params)
 	for p.i < len(p.s) && p.s[p.i] == ';' {
 		p.i++
 		p.spaces()
-		if p.left--; p.left < 0 {
-			return nil, p.bad(fmt.Sprintf("at most %d values", MaxValues), "§3.1.2")
+		if len(p.kept.params) >= MaxValues {
+			return nil, p.bad(fmt.Sprintf("at most %d parameters", MaxValues), "§3.1.2")
 		}
 		param := Param{Offset: p.i}
 		var err *SyntaxError
@@ -231,9 +240,9 @@ func (p *parser) params() (Params, *SyntaxError) {
 			param.Bare, param.Value = true, Value{Kind: Boolean, Bool: true}
 		}
 		param.Raw = p.s[param.Offset:p.i]
-		params = append(params, param)
+		p.kept.params = add(p.kept.params, param)
 	}
-	return params, nil
+	return slices.Clip(p.kept.params[start:]), nil
 }
 
 // key reads the name of a member or of a parameter (RFC 8941 §3.1.2).

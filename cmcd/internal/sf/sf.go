@@ -3,13 +3,15 @@ package sf
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Limits of what is kept of one field. RFC 8941 §3 asks for 1,024 members, 256 items of an inner
 // list and 256 parameters at least.
 const (
-	// MaxValues is how many members, items of inner lists and parameters there may be altogether.
-	MaxValues = 1 << 13
+	// MaxValues is how many members there may be, and how many items of inner lists, and how many
+	// parameters.
+	MaxValues = 1 << 10
 	// MaxErrors is how many errors are noted before the parser gives up.
 	MaxErrors = 128
 )
@@ -48,9 +50,9 @@ func (k Kind) String() string {
 
 // Value is a bare item.
 type Value struct {
-	Kind Kind
 	Int  int64  // the integer, or the thousandths of the decimal
 	Text string // the string without its escapes, the token, or the decoded bytes
+	Kind Kind
 	Bool bool
 }
 
@@ -139,24 +141,63 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("at byte %d%s: found %s, expected %s (%s)", e.Offset, of, e.Found, e.Want, e.Section)
 }
 
-// ParseDictionary reads a dictionary (RFC 8941 §3.2). The members are in the order of the text; a
-// name that comes more than once is there more than once. A bad member is there with its error and
-// without a value. Each error is in errs, also those that belong to no member, such as a comma at
-// the end.
-func ParseDictionary(s string) (members []Member, errs []*SyntaxError) {
-	p := parser{s: s, left: MaxValues}
-	return p.members(true)
+// A Parser reads fields into memory that it uses again. The zero value is ready. What it has returned
+// is valid until the next call of [Parser.Reset]. [MaxValues] is for all that is read between two
+// of them, [MaxErrors] for each field.
+type Parser struct {
+	members []Member
+	items   []Item
+	params  []Param
 }
 
-// ParseList reads a list (RFC 8941 §3.1), see [ParseDictionary].
+// Reset forgets what was read.
+func (p *Parser) Reset() {
+	clear(p.members) // a long field must not live on for the sake of a short one
+	clear(p.items)
+	clear(p.params)
+	p.members, p.items, p.params = p.members[:0], p.items[:0], p.params[:0]
+}
+
+// Dictionary reads a dictionary (RFC 8941 §3.2). The members are in the order of the text; a name that
+// comes more than once is there more than once. A bad member is there with its error and without a
+// value. Each error is in errs, also those that belong to no member, such as a comma at the end.
+func (p *Parser) Dictionary(s string) (members []Member, errs []*SyntaxError) {
+	return p.read(s, true)
+}
+
+// List reads a list (RFC 8941 §3.1), see [Parser.Dictionary].
+func (p *Parser) List(s string) (members []Member, errs []*SyntaxError) {
+	return p.read(s, false)
+}
+
+func (p *Parser) read(s string, dictionary bool) ([]Member, []*SyntaxError) {
+	run := parser{kept: p, s: s, dictionary: dictionary}
+	return run.readMembers()
+}
+
+// add appends x to list. Room is made in few steps, so that what is thrown away on the way is little.
+func add[T any](list []T, x T) []T {
+	if n := len(list); n == cap(list) {
+		list = slices.Grow(list, min(max(4, 3*n), max(MaxValues-n, 1)))
+	}
+	return append(list, x)
+}
+
+// ParseDictionary reads a dictionary, see [Parser.Dictionary].
+func ParseDictionary(s string) (members []Member, errs []*SyntaxError) {
+	var p Parser
+	return p.Dictionary(s)
+}
+
+// ParseList reads a list, see [Parser.List].
 func ParseList(s string) (members []Member, errs []*SyntaxError) {
-	p := parser{s: s, left: MaxValues}
-	return p.members(false)
+	var p Parser
+	return p.List(s)
 }
 
 // ParseItem reads an item (RFC 8941 §3.3).
 func ParseItem(s string) (Item, error) {
-	p := parser{s: s, left: MaxValues}
+	p := parser{kept: &Parser{}, s: s}
 	p.spaces()
 	item, err := p.item()
 	if err != nil {

@@ -206,6 +206,57 @@ func TestGoesOnBehindMistakes(t *testing.T) {
 	}
 }
 
+// TestListGoesOnBehindMistakes: a member of a list begins with its value.
+func TestListGoesOnBehindMistakes(t *testing.T) {
+	for in, want := range map[string]string{
+		`"origin";rd=,"mid"`:             `"mid"`,
+		`"a" b, "mid";etp=1`:             `"mid";etp=1`,
+		`5;=,?1,:AA==:,"x"`:              `?1 :AA==: "x"`,
+		`"a,"b","c"`:                     `"c"`,
+		`"a\b, "x", "y"`:                 `"y"`,
+		`"a";rd=1,"b";rd=,"c;d","e";rd=`: `"a";rd=1 "c;d"`,
+	} {
+		members, errs := ParseList(in)
+		var good []string
+		for _, m := range members {
+			if m.Err == nil {
+				good = append(good, m.Raw)
+			}
+		}
+		if got := strings.Join(good, " "); got != want || len(errs) == 0 {
+			t.Errorf("%s: %s, %v, want %s", in, got, errs, want)
+		}
+	}
+}
+
+// TestParser: what was read before stays until Reset, and the limit is for all of it.
+func TestParser(t *testing.T) {
+	var p Parser
+	first, _ := p.Dictionary("a=(1;x 2),b;y")
+	if _, errs := p.Dictionary(strings.Repeat("c=(1 2),", 511) + "d"); len(errs) != 0 {
+		t.Error(errs)
+	}
+	for _, test := range []struct{ in, want string }{
+		{"x" + strings.Repeat(";y", 1024), "parameters"}, {"x=(1)", "items of lists"}, {strings.Repeat("x;y,", 513), "members"},
+	} {
+		if _, errs := p.Dictionary(test.in); len(errs) != 1 || !strings.Contains(errs[0].Error(), "at most 1024 "+test.want) {
+			t.Errorf("%.10s: %v", test.in, errs)
+		}
+	}
+	if len(first) != 2 || first[0].Items[0].Params[0].Name != "x" || first[0].Items[1].Raw != "2" || first[1].Params[0].Name != "y" {
+		t.Errorf("the first field is now %+v", first)
+	}
+	p.Reset()
+	if got := testing.AllocsPerRun(10, func() {
+		if members, errs := p.Dictionary(`a=(1;x "2"),b;y,c="d"`); len(members) != 3 || len(errs) > 0 {
+			t.Errorf("%v, %v", members, errs)
+		}
+		p.Reset()
+	}); got > 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
+
 func TestErrorSaysWhatWasExpected(t *testing.T) {
 	_, errs := ParseDictionary(`ot=v,cid=“movie”`)
 	const want = `at byte 9 of key "cid": found "“", expected a value: a number, string in quotes, token, boolean or byte sequence (RFC 8941 §3.3)`
