@@ -24,6 +24,8 @@ type batch struct {
 	data []byte
 	// cut says that the body went on behind data.
 	cut bool
+	// encoded says that the body is compressed, and was not read.
+	encoded bool
 	// records are what the body holds, in its order, up to max_records.
 	records []record
 	// reports are what could be read of them.
@@ -31,6 +33,11 @@ type batch struct {
 	// tooMany and tooLong are the records that are counted only: those behind the last of records, and
 	// those behind max_body_bytes.
 	tooMany, tooLong int
+
+	// silenced are the sessions of the body that are to send nothing, as far as they are few; tell says
+	// that one of them is to be told so.
+	silenced []sessionKey
+	tell     bool
 
 	// The IDs of the records so far: few are faster found without a map.
 	few  []uuid.UUID
@@ -48,6 +55,14 @@ type record struct {
 	// dropped, and what is odd about it.
 	eventID           string
 	problems, remarks []finding
+}
+
+// toTell notes a silenced session. A body is nearly always of one session; of more than a few the rest is not
+// told.
+func (b *batch) toTell(session sessionKey) {
+	if len(b.silenced) < 8 && !slices.Contains(b.silenced, session) {
+		b.silenced = append(b.silenced, session)
+	}
 }
 
 func (b *batch) note(id uuid.UUID) {
@@ -97,7 +112,7 @@ func (b *batch) compact() {
 func (b *batch) reset() bool {
 	clear(b.reports) // their texts
 	clear(b.records)
-	*b = batch{data: b.data[:0], records: b.records[:0], reports: b.reports[:0], few: b.few[:0]}
+	*b = batch{data: b.data[:0], records: b.records[:0], reports: b.reports[:0], few: b.few[:0], silenced: b.silenced[:0]}
 	return cap(b.data) <= 256<<10 && cap(b.reports) <= 256
 }
 
@@ -107,7 +122,8 @@ type summary struct {
 	Duplicates int `json:"duplicates"`
 	Dropped    int `json:"dropped"`
 	silenced   int // of those that were dropped
-	bad        int // of those that were dropped: whose fault is the sender's
+
+	bad int // of those that were dropped: whose fault is the sender's
 }
 
 func (b *batch) summary() summary {
@@ -131,15 +147,28 @@ func (b *batch) summary() summary {
 	return s
 }
 
-// refused reports whether every record that could be read is of a session that is to send nothing.
-func (s summary) refused() bool {
-	return s.silenced > 0 && s.Accepted+s.Duplicates+s.Dropped == s.silenced+s.bad
+// onlySilenced reports whether every record that could be read is of a session that is to send nothing.
+func (b *batch) onlySilenced() bool {
+	if len(b.silenced) == 0 {
+		return false
+	}
+	s := b.summary()
+	return s.Accepted+s.Duplicates+s.Dropped == s.silenced+s.bad
+}
+
+// encoding is what the body was compressed with, "" if it was not.
+func encoding(header http.Header) string {
+	encoding := header.Get("Content-Encoding")
+	if strings.EqualFold(encoding, "identity") {
+		return ""
+	}
+	return encoding
 }
 
 // checkType says what is wrong with the media type of the body, "" if nothing. Pages that cannot
 // afford a preflight send text/plain, and a beacon may have no type at all.
 func (a *api) checkType(header http.Header) string {
-	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+	if encoding := encoding(header); encoding != "" {
 		return fmt.Sprintf("content encoding %q is not supported: send the body as it is", encoding)
 	}
 	value := header.Get("Content-Type")

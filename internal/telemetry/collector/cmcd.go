@@ -19,7 +19,7 @@ func cmcdAPI() *api {
 	return &api{
 		name:  "cmcd",
 		types: []string{"application/cmcd", "text/cmcd", "text/plain", "application/json"},
-		parse: parseCMCD, answer: answerCMCD, inRequest: true,
+		parse: parseCMCD, answer: answerCMCD, anyType: true, inRequest: true,
 		refuse: func(w http.ResponseWriter, _ *http.Request, status int, problem string) {
 			http.Error(w, problem, status)
 		},
@@ -158,7 +158,7 @@ func resendableID(ms float64, name []byte) uuid.UUID {
 func answerCMCD(_ *Handler, b *batch, w http.ResponseWriter, r *http.Request) (status int) {
 	s := b.summary()
 	status = http.StatusNoContent
-	if s.refused() {
+	if b.tell {
 		status = http.StatusGone
 	}
 	if !prefersRepresentation(r.Header) {

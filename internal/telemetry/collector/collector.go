@@ -93,6 +93,9 @@ type api struct {
 	jsonOnly bool
 	// parse reads one record into its report, and returns what became of it.
 	parse func(h *Handler, raw []byte, isJSON bool, r *record, report *telemetry.Report) outcome
+	// anyType says that a body of another type, or one that is compressed, is not refused: its sender would
+	// only send it again.
+	anyType bool
 	// inRequest says that a record may also come with a GET, in its query or headers.
 	inRequest bool
 	// answer writes the answer to a body that was read.
@@ -134,10 +137,14 @@ func (h *Handler) serve(a *api, w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodOptions:
 		w.WriteHeader(status)
 	default:
-		if r.Method == http.MethodPost {
-			h.take(b, r)
-		} else {
+		switch {
+		case r.Method != http.MethodPost:
 			h.takeRequest(b, w, r)
+		case b.encoded:
+			b.records = append(b.records, record{report: -1, outcome: compressed})
+			h.keep(b, r, h.now())
+		default:
+			h.take(b, r)
 		}
 		answered = true
 		status = a.answer(h, b, w, r)
@@ -168,7 +175,15 @@ func (h *Handler) receive(b *batch, w http.ResponseWriter, r *http.Request) (sta
 		w.Header().Set("Allow", methods)
 		return http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not allowed: records are sent with POST", r.Method)
 	}
-	if problem := b.api.checkType(r.Header); problem != "" {
+	b.encoded = encoding(r.Header) != ""
+	problem = b.api.checkType(r.Header)
+	if problem != "" && b.api.anyType {
+		h.metrics.warnings.WithLabelValues("media_type").Inc()
+	}
+	switch {
+	case b.api.anyType && b.encoded:
+		return 0, "" // what is compressed is not read
+	case problem != "" && !b.api.anyType:
 		w.Header().Set("Accept-Post", strings.Join(b.api.types, ", "))
 		return http.StatusUnsupportedMediaType, problem
 	}

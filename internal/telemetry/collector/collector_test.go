@@ -249,8 +249,9 @@ func TestBodies(t *testing.T) {
 			name: "JSON lines too long", contentType: "application/json", body: strings.Repeat(`{"sid":"`+strings.Repeat("x", 2000)+"\"}\n", 525),
 			status: 204, reports: 521, dropped: map[outcome]int{bodyTooLong: 4},
 		},
-		{name: "form", contentType: "application/x-www-form-urlencoded", body: "CMCD=e", status: 415},
-		{name: "strange type", contentType: "a/b/c", body: "e=t,v=2", status: 415},
+		{name: "form", contentType: "application/x-www-form-urlencoded", body: "CMCD=e", status: 204, dropped: map[outcome]int{noKeys: 1}},
+		{name: "strange type", contentType: "a/b/c", body: "e=t,v=2", status: 204, reports: 1},
+		{name: "type of a picture", contentType: "image/png", body: "e=t,v=2\nsu", status: 204, reports: 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, nil)

@@ -69,7 +69,7 @@ func answerEvents(h *Handler, b *batch, w http.ResponseWriter, _ *http.Request) 
 		}
 	}
 	switch {
-	case answer.refused():
+	case b.tell:
 		status = http.StatusGone
 	case answer.Accepted+answer.Duplicates == 0 && answer.bad == answer.Dropped:
 		status = http.StatusBadRequest

@@ -19,6 +19,7 @@ const (
 	tooMany        outcome = "too_many"        // there were max_records before it in the body
 	bodyTooLong    outcome = "body_too_long"   // it is not whole within max_body_bytes
 	notJSON        outcome = "not_json"        // it looked like JSON, and is none
+	compressed     outcome = "compressed"      // the whole body was compressed, and not read
 	invalidEvent   outcome = "invalid_event"   // it is an event that breaks a rule of the events API
 	silenced       outcome = "silenced"        // its session is to send nothing
 	sampled        outcome = "sampled"         // its session is not among those that sample keeps
@@ -29,7 +30,7 @@ const (
 )
 
 var dropReasons = []outcome{
-	noKeys, unknownVersion, tooLong, tooManyKeys, tooMany, bodyTooLong, notJSON, invalidEvent,
+	noKeys, unknownVersion, tooLong, tooManyKeys, tooMany, bodyTooLong, notJSON, compressed, invalidEvent,
 	silenced, sampled, shed, busFull, busFailed, internalError,
 }
 

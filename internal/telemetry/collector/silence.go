@@ -11,16 +11,33 @@ const (
 	byHand  = "hand"
 )
 
-// silences are the sessions that are to send nothing, each until when.
-type silences map[sessionKey]time.Time
+// maxRefusals is how often a silenced session is answered 410. hls.js and Shaka Player need to be told once for
+// each address; dash.js 5.2 takes any refusal for a failure, and sends everything again with every event until
+// it is told that it was taken.
+const maxRefusals = 5
+
+// silence says until when a session is to send nothing, and how often it has been told so.
+type silence struct {
+	until time.Time
+	told  int
+}
+
+// silences are the sessions that are to send nothing.
+type silences map[sessionKey]*silence
 
 func (s silences) has(k sessionKey, now time.Time) bool {
-	until, ok := s[k]
-	if ok && !now.Before(until) {
+	silence, ok := s[k]
+	if ok && !now.Before(silence.until) {
 		delete(s, k)
 		return false
 	}
 	return ok
+}
+
+// tell reports whether a silenced session is to be told so once more.
+func (s silences) tell(k sessionKey) bool {
+	s[k].told++
+	return s[k].told <= maxRefusals
 }
 
 // put silences a session. If there are too many, the one goes whose time is up first.
@@ -31,19 +48,19 @@ func (s silences) put(k sessionKey, until, now time.Time) {
 	if _, ok := s[k]; !ok && len(s) >= maxSilenced {
 		var first sessionKey
 		earliest := time.Time{}
-		for k, end := range s {
-			if earliest.IsZero() || end.Before(earliest) {
-				first, earliest = k, end
+		for k, silence := range s {
+			if earliest.IsZero() || silence.until.Before(earliest) {
+				first, earliest = k, silence.until
 			}
 		}
 		delete(s, first)
 	}
-	s[k] = until
+	s[k] = &silence{until: until}
 }
 
 func (s silences) expire(now time.Time) {
-	for k, until := range s {
-		if !now.Before(until) {
+	for k, silence := range s {
+		if !now.Before(silence.until) {
 			delete(s, k)
 		}
 	}
@@ -51,7 +68,7 @@ func (s silences) expire(now time.Time) {
 
 // Silence makes the collector refuse the session: what it posts is dropped, and answered with 410,
 // which tells a player to post nothing more to that address for the rest of the session (CTA-5004-B
-// §5). It ends after the given time, or after silence_time if that is not positive; the end is returned.
+// §5). A player that does not listen is answered 204 after a few times. It ends after the given time, or after silence_time if that is not positive; the end is returned.
 func (h *Handler) Silence(session string, length time.Duration) (until time.Time) {
 	if length <= 0 {
 		length = h.config.SilenceTime

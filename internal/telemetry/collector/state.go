@@ -84,6 +84,7 @@ func (s *state) admit(b *batch, load float64, now time.Time) (flooding []string)
 			r.session = s.key(sid)
 			if s.silences.has(r.session, now) {
 				r.outcome = silenced
+				b.toTell(r.session)
 				continue
 			}
 			known = s.session(r.session)
@@ -91,6 +92,7 @@ func (s *state) admit(b *batch, load float64, now time.Time) (flooding []string)
 				s.silences.put(r.session, now.Add(s.config.SilenceTime), now)
 				flooding = append(flooding, sid)
 				r.outcome = silenced
+				b.toTell(r.session)
 				continue
 			}
 		}
@@ -104,6 +106,13 @@ func (s *state) admit(b *batch, load float64, now time.Time) (flooding []string)
 		b.note(report.ID)
 		if known != nil {
 			report.ClockOffset = known.clockOffset(report)
+		}
+	}
+	if b.onlySilenced() {
+		for _, session := range b.silenced {
+			if s.silences.has(session, now) && s.silences.tell(session) {
+				b.tell = true
+			}
 		}
 	}
 	return flooding

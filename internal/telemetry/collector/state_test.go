@@ -308,6 +308,23 @@ func TestASessionThatPostsTooMuchIsSilenced(t *testing.T) {
 	}
 }
 
+// dash.js 5.2 sends everything again that was refused, and would for ever.
+func TestASilencedSessionThatDoesNotListen(t *testing.T) {
+	r := newRig(t, nil)
+	r.Silence("s", time.Hour)
+	for n := range 20 {
+		status := 410
+		if n >= maxRefusals {
+			status = 204
+		}
+		r.expect(status, 0, fmt.Sprintf(`e=t,sid="s",sn=%d,ts=1,v=2`, n))
+		r.expect(204, 1, fmt.Sprintf(`e=t,sid="s",sn=%d,ts=1,v=2`, n), fmt.Sprintf(`e=t,sid="t",sn=%d,ts=1,v=2`, n))
+	}
+	r.dropped(map[outcome]int{silenced: 40})
+	r.Silence("s", time.Hour)
+	r.expect(410, 0, `e=t,sid="s",sn=99,ts=1,v=2`)
+}
+
 func TestTheCountBeginsAnewWithEachMinute(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.MaxSessionRecords = 10 })
 	for range 20 {
