@@ -16,6 +16,7 @@ import (
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/telemetry"
+	"github.com/weir-stream/weir/internal/telemetry/collector/playback"
 )
 
 // batch is a body and what it holds, while it is being answered.
@@ -54,7 +55,7 @@ type record struct {
 	// eventID is the sender's; problems and remarks are what is wrong with an event, so that it was
 	// dropped, and what is odd about it.
 	eventID           string
-	problems, remarks []finding
+	problems, remarks []playback.Finding
 }
 
 // toTell notes a silenced session. A body is nearly always of one session; of more than a few the rest is not

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir/internal/telemetry"
+	"github.com/weir-stream/weir/internal/telemetry/collector/playback"
 )
 
 // Settings are what [New] needs.
@@ -241,7 +242,7 @@ func (h *Handler) take(b *batch, r *http.Request) {
 		case broken:
 			record.outcome = notJSON
 			if b.api.jsonOnly {
-				record.problems = []finding{syntaxProblem(raw)}
+				record.problems = []playback.Finding{playback.Broken(raw)}
 			}
 		default:
 			b.reports = append(b.reports, report)

@@ -1,10 +1,14 @@
 package collector
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/problem"
+	"github.com/weir-stream/weir/internal/telemetry"
+	"github.com/weir-stream/weir/internal/telemetry/collector/playback"
 )
 
 // eventsAPI takes the events of players that do not speak CMCD: one JSON object, an array of them, or
@@ -18,6 +22,22 @@ func eventsAPI() *api {
 		jsonOnly: true,
 		parse:    parseEvent, answer: answerEvents, refuse: problem.Write,
 	}
+}
+
+func parseEvent(h *Handler, raw []byte, _ bool, r *record, report *telemetry.Report) outcome {
+	event, err := playback.Parse(raw, h.config.MaxKeys, report)
+	r.eventID, r.problems, r.remarks = event.ID, event.Problems, event.Remarks
+	switch {
+	case errors.Is(err, playback.ErrNotJSON):
+		return notJSON
+	case errors.Is(err, playback.ErrTooManyFields):
+		return tooManyKeys
+	case err != nil:
+		return invalidEvent
+	}
+	name := appendAll(make([]byte, 0, 512), "event", report.CMCD.Text(cmcd.KeySID), event.ID)
+	report.ID = resendableID(float64(event.Time.UnixMilli()), name)
+	return taken
 }
 
 // eventsAnswer says what became of the events of a body.
@@ -52,7 +72,7 @@ func answerEvents(h *Handler, b *batch, w http.ResponseWriter, _ *http.Request) 
 			continue
 		}
 		if len(r.problems) == 0 {
-			r.problems = []finding{{"", h.reason(r.outcome)}}
+			r.problems = []playback.Finding{{Message: h.reason(r.outcome)}}
 		}
 		for _, problem := range r.problems {
 			answer.Errors = append(answer.Errors, eventFinding{i, r.eventID, r.outcome, problem.Field, problem.Message})

@@ -1,4 +1,4 @@
-package collector
+package playback
 
 import (
 	"bytes"
@@ -17,8 +17,27 @@ import (
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
-// finding is something about one field of an event, or about all of it if Field is "".
-type finding struct{ Field, Message string }
+// Finding is something about one field of an event, or about all of it if Field is "".
+type Finding struct{ Field, Message string }
+
+// Event is what was found out about an event.
+type Event struct {
+	// ID is the sender's name for it, Time its time by the sender's clock.
+	ID   string
+	Time time.Time
+	// Problems are what is wrong with it, so that it is no report; Remarks what is odd about it.
+	Problems, Remarks []Finding
+}
+
+// The errors of [Parse].
+var (
+	// ErrNotJSON: it is no JSON object.
+	ErrNotJSON = errors.New("event is no JSON object")
+	// ErrTooManyFields: it has more fields than it may.
+	ErrTooManyFields = errors.New("event has too many fields")
+	// ErrInvalid: it breaks the rules that its Problems name.
+	ErrInvalid = errors.New("event is invalid")
+)
 
 // Limits of the texts of an event, in characters.
 const (
@@ -29,19 +48,19 @@ const (
 	maxContentID = 128
 )
 
-// parseEvent reads an event of the events API, and says it in the words of CMCD as far as there are any.
-func parseEvent(h *Handler, raw []byte, _ bool, r *record, report *telemetry.Report) outcome {
+// Parse reads an event of the events API, and says it in the words of CMCD as far as there are any: in
+// the report's CMCD and Playback. The error is one of those above.
+func Parse(raw []byte, maxFields int, report *telemetry.Report) (Event, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var object map[string]any
 	if err := decoder.Decode(&object); err != nil {
-		r.problems = []finding{syntaxProblem(raw)}
-		return notJSON
+		return Event{Problems: []Finding{Broken(raw)}}, ErrNotJSON
 	}
-	if len(object) > h.config.MaxKeys {
-		return tooManyKeys
+	if len(object) > maxFields {
+		return Event{}, ErrTooManyFields
 	}
-	e := eventReader{object: object, record: r}
+	e := eventReader{object: object}
 	p := &telemetry.Playback{
 		EventID:    e.text("event_id", true, maxText),
 		EventType:  e.text("event_type", true, maxEventType),
@@ -53,10 +72,10 @@ func parseEvent(h *Handler, raw []byte, _ bool, r *record, report *telemetry.Rep
 		State:      e.text("state", false, maxText),
 		City:       e.text("city", false, maxText),
 	}
-	r.eventID = p.EventID
+	e.event.ID = p.EventID
 	sid := e.text("session_id", true, maxText)
 	cid := e.text("title_id", false, maxText)
-	at := e.time("event_timestamp")
+	e.event.Time = e.time("event_timestamp")
 	if seconds, ok := e.number("watch_duration_seconds", 1e9); ok {
 		p.Watched = time.Duration(math.Round(seconds * float64(time.Second)))
 	}
@@ -71,8 +90,7 @@ func parseEvent(h *Handler, raw []byte, _ bool, r *record, report *telemetry.Rep
 	if cid != "" {
 		e.name(v, cmcd.KeyCID, "title_id", cid, maxContentID)
 	}
-	ms := float64(at.UnixMilli())
-	v.SetNumber(cmcd.KeyTS, ms)
+	v.SetNumber(cmcd.KeyTS, float64(e.event.Time.UnixMilli()))
 	if seconds, ok := e.number("position_seconds", 1e9); ok {
 		v.SetNumber(cmcd.KeyPT, math.Round(seconds*1e3))
 	}
@@ -87,11 +105,10 @@ func parseEvent(h *Handler, raw []byte, _ bool, r *record, report *telemetry.Rep
 	}
 	setEvent(v, p.EventType)
 	e.unknown()
-	if len(r.problems) > 0 {
-		return invalidEvent
+	if len(e.event.Problems) > 0 {
+		return e.event, ErrInvalid
 	}
-	report.ID = resendableID(ms, appendAll(make([]byte, 0, 512), "event", sid, p.EventID))
-	return taken
+	return e.event, nil
 }
 
 // setEvent says what kind of event it is. A type that CMCD has no word for is a custom event.
@@ -129,15 +146,15 @@ func setEvent(v *cmcd.Values, eventType string) {
 // eventReader takes the fields of an event one by one, and notes what is wrong with them.
 type eventReader struct {
 	object map[string]any // what has not been taken yet
-	record *record
+	event  Event
 }
 
 func (e *eventReader) wrong(field, found, expected string) {
-	e.record.problems = append(e.record.problems, finding{field, fmt.Sprintf("%s is %s: expected %s", field, found, expected)})
+	e.event.Problems = append(e.event.Problems, Finding{field, fmt.Sprintf("%s is %s: expected %s", field, found, expected)})
 }
 
 func (e *eventReader) remark(field, message string) {
-	e.record.remarks = append(e.record.remarks, finding{field, message})
+	e.event.Remarks = append(e.event.Remarks, Finding{field, message})
 }
 
 // take returns the value of a field, false if it has none.
@@ -271,8 +288,8 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// syntaxProblem says what is wrong with something that is no JSON object.
-func syntaxProblem(raw []byte) finding {
+// Broken says what is wrong with something that is no JSON object.
+func Broken(raw []byte) Finding {
 	var value any
 	err := json.Unmarshal(raw, &value)
 	if number, ok := value.(float64); ok {
@@ -281,11 +298,11 @@ func syntaxProblem(raw []byte) finding {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return finding{"", fmt.Sprintf("it is not JSON: %v, at byte %d of %d: expected an object with the fields of an event", syntax, syntax.Offset, len(raw))}
+		return Finding{"", fmt.Sprintf("it is not JSON: %v, at byte %d of %d: expected an object with the fields of an event", syntax, syntax.Offset, len(raw))}
 	case err != nil:
-		return finding{"", fmt.Sprintf("it is not JSON: %v: expected an object with the fields of an event", err)}
+		return Finding{"", fmt.Sprintf("it is not JSON: %v: expected an object with the fields of an event", err)}
 	case value == nil:
-		return finding{"", "it is null: expected an object with the fields of an event"}
+		return Finding{"", "it is null: expected an object with the fields of an event"}
 	}
-	return finding{"", "it is " + describe(value) + ": expected an object with the fields of an event"}
+	return Finding{"", "it is " + describe(value) + ": expected an object with the fields of an event"}
 }
