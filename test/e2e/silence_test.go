@@ -61,7 +61,7 @@ func TestASilencedPlayerPostsNothingMore(t *testing.T) {
 				}
 				return nil
 			})
-			page.played(t, 12)
+			page.played(t, 9)
 			if now, all := page.posts(t); now > gone+2 || all > posts+2 { // what was under way
 				t.Errorf("%d POSTs were refused when the player had to stop, then %d of %d", gone, now, all)
 			}
