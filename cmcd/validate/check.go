@@ -9,12 +9,14 @@ import (
 	"unicode"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/rules"
 	"github.com/weir-stream/weir/cmcd/internal/sf"
 )
 
 // part is a record, or what one header has of it.
 type part struct {
 	header  cmcd.Header // NoHeader if the record is not sharded
+	text    string      // of a header
 	members []sf.Member
 	errs    []*sf.SyntaxError
 }
@@ -24,31 +26,50 @@ type checker struct {
 	options Options
 	json    bool
 	issues  []Issue
+	// early are the issues that were found before the version was known, which decides on the section.
+	early  []earlyIssue
+	tokens map[cmcd.Key][]string // those that were asked for
 
-	// Of the record that is being checked:
+	// Of the record that is being checked. The memory is used again for the next one.
 	at      int // its index
-	version int
-	last    map[string]found
+	version int // 0 as long as it is not known
+	parser  sf.Parser
+	sorted  []*sf.Member // by name, and those of one name in the order of the text
+	members []sf.Member  // of JSON
+	items   []sf.Item    // of JSON
 }
 
-// found is what the record has of a name: of several members the last, which counts, and how many.
-type found struct {
-	*sf.Member
-	count int
-}
+// earlyIssue is an issue of a rule.
+type earlyIssue struct{ issue, rule int }
 
 func (c *checker) full() bool { return len(c.issues) >= MaxIssues }
 
 // add notes an issue.
 func (c *checker) add(id int, key, format string, args ...any) {
-	section := rules[id].v2
+	if c.version == 0 && len(c.issues) < MaxIssues-1 {
+		c.early = append(c.early, earlyIssue{len(c.issues), id})
+	}
+	c.addIn(c.section(id), id, key, format, args...)
+}
+
+// section returns where the version says what rule id is; as long as that is not known, version 2.
+func (c *checker) section(id int) string {
+	section := ruleTable[id].v2
 	if c.version == 1 || section == "" {
-		section = cmp.Or(rules[id].v1, section)
+		section = cmp.Or(ruleTable[id].v1, section)
 		if c.json {
-			section = cmp.Or(jsonSections[id], section)
+			section = cmp.Or(jsonSection(id), section)
 		}
 	}
-	c.addIn(section, id, key, format, args...)
+	return section
+}
+
+// knowVersion gives the sections of the version to what was found before.
+func (c *checker) knowVersion() {
+	for _, e := range c.early {
+		c.issues[e.issue].Section = c.section(e.rule)
+	}
+	c.early = c.early[:0]
 }
 
 // addIn notes an issue with a section of its own.
@@ -59,24 +80,21 @@ func (c *checker) addIn(section string, id int, key, format string, args ...any)
 	if c.full() {
 		return
 	}
+	if n := len(c.issues); n == cap(c.issues) { // in few steps, so that little is thrown away on the way
+		c.issues = slices.Grow(c.issues, min(max(4, 3*n), MaxIssues-n))
+	}
 	c.issues = append(c.issues, Issue{
-		Record: c.at, Key: clip(key), Rule: rules[id].word, Section: section, Severity: rules[id].severity,
+		Record: c.at, Key: clip(key), Rule: ruleTable[id].word, Section: section, Severity: ruleTable[id].severity,
 		Message: fmt.Sprintf(format, args...),
 	})
 }
 
 // record checks a record, in one part or in its headers.
 func (c *checker) record(parts []part) {
-	c.last = map[string]found{}
 	c.version = 0
-	for p := range parts {
-		for i := range parts[p].members {
-			if m := &parts[p].members[i]; m.Name != "" {
-				c.last[m.Name] = found{m, c.last[m.Name].count + 1}
-			}
-		}
-	}
+	c.sort(parts)
 	known := c.findVersion()
+	c.knowVersion()
 	for _, p := range parts {
 		for _, err := range p.errs {
 			c.syntax(p.header, err)
@@ -88,10 +106,14 @@ func (c *checker) record(parts []part) {
 	for _, p := range parts {
 		for i := range p.members {
 			m := &p.members[i]
-			if m.Name == "" || c.last[m.Name].Member != m {
+			if m.Name == "" {
 				continue
 			}
-			if n := c.last[m.Name].count; n > 1 {
+			last, n := c.find(m.Name)
+			if last != m { // of several, the last one counts
+				continue
+			}
+			if n > 1 {
 				c.add(ruleDuplicate, m.Name, "%s comes %d times, expected once; servers take the last one", clip(m.Name), n)
 			}
 			c.member(p.header, m)
@@ -100,6 +122,34 @@ func (c *checker) record(parts []part) {
 	}
 	c.together()
 	c.event()
+}
+
+// sort sorts the members that have a name.
+func (c *checker) sort(parts []part) {
+	c.sorted = c.sorted[:0]
+	for p := range parts {
+		for i := range parts[p].members {
+			if m := &parts[p].members[i]; m.Name != "" {
+				c.sorted = sf.Add(c.sorted, m)
+			}
+		}
+	}
+	slices.SortStableFunc(c.sorted, func(a, b *sf.Member) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// find returns the last member of that name, which is the one that counts, and how many there are; nil if
+// there is none.
+func (c *checker) find(name string) (last *sf.Member, n int) {
+	compare := func(m *sf.Member, name string) int { return strings.Compare(m.Name, name) }
+	i, ok := slices.BinarySearchFunc(c.sorted, name, compare)
+	if !ok {
+		return nil, 0
+	}
+	for ; i < len(c.sorted) && c.sorted[i].Name == name; i++ {
+		last = c.sorted[i]
+		n++
+	}
+	return last, n
 }
 
 func (c *checker) syntax(header cmcd.Header, err *sf.SyntaxError) {
@@ -113,7 +163,8 @@ func (c *checker) syntax(header cmcd.Header, err *sf.SyntaxError) {
 // findVersion finds out which version the record is to be held against; false if it is none that is
 // known.
 func (c *checker) findVersion() bool {
-	v, has := c.last["v"]
+	v, n := c.find("v")
+	has := n > 0
 	good := has && v.Err == nil && !v.List && v.Kind == sf.Integer
 	switch {
 	case good && v.Int >= 1 && v.Int <= 2:
@@ -159,23 +210,26 @@ func (c *checker) order(p part) {
 // together checks what keys say of each other.
 func (c *checker) together() {
 	if c.version == 2 {
-		for _, pair := range notWith {
-			if c.has(pair.key) && c.has(pair.other) {
-				c.add(ruleNotWith, pair.key.String(), "%v is sent together with %v, expected only %v where it is known", pair.key, pair.other, pair.other)
+		for k := range cmcd.AllKeys() {
+			if other, ok := rules.NotWith(k); ok && c.has(k) && c.has(other) {
+				c.add(ruleNotWith, k.String(), "%v is sent together with %v, expected only %v where it is known", k, other, other)
 			}
 		}
 		if c.has(cmcd.KeyTPB) {
 			c.add(rulePrivacy, "tpb", "tpb is sent, expected it only where the application has asked for it: it helps to recognise a viewer")
 		}
 	}
-	if ot, ok := c.token(cmcd.KeyOT); ok && slices.Contains(cmcd.KeyOT.Tokens(), ot) {
-		for _, rule := range objectTypes {
-			if !rule.versions[c.version-1] || rule.request && c.options.Mode == cmcd.EventMode {
+	if ot, ok := c.token(cmcd.KeyOT); ok {
+		for k := range cmcd.AllKeys() {
+			if !c.has(k) {
 				continue
 			}
-			if c.has(rule.key) && !slices.Contains(rule.types, ot) {
-				c.add(rule.rule, rule.key.String(), "%v is sent with ot=%s, expected it only for objects of type %s",
-					rule.key, clip(ot), strings.Join(rule.types, ", "))
+			if ok, types, must := rules.ForType(k, c.version, c.options.Mode, ot); !ok {
+				id := ruleObjectTypeShould
+				if must {
+					id = ruleObjectTypeMust
+				}
+				c.add(id, k.String(), "%v is sent with ot=%s, expected it only for objects of type %s", k, clip(ot), strings.Join(types, ", "))
 			}
 		}
 	}
@@ -188,7 +242,7 @@ func (c *checker) together() {
 // is another issue.
 func (c *checker) event() {
 	if c.options.Mode == cmcd.EventMode {
-		for _, k := range []cmcd.Key{cmcd.KeyE, cmcd.KeyTS} {
+		for _, k := range [...]cmcd.Key{cmcd.KeyE, cmcd.KeyTS} {
 			if !c.has(k) {
 				c.add(ruleMissing, k.String(), "%v is missing, expected it in every report", k)
 			}
@@ -198,11 +252,17 @@ func (c *checker) event() {
 	if !ok {
 		return
 	}
-	if partner, ok := partners[e]; ok && !c.has(partner) {
-		c.add(rulePartner, partner.String(), "%v is missing, expected it with e=%s", partner, e)
+	if partner, need, ok := rules.Partner(e); ok && !c.has(partner) {
+		switch need {
+		case rules.Must, rules.Telling:
+			c.add(rulePartner, partner.String(), "%v is missing, expected it with e=%s", partner, e)
+		case rules.Should:
+			c.add(rulePartnerShould, partner.String(), "%v is missing, expected it with e=%s: the report does not say what has changed", partner, e)
+		case rules.Implied:
+		}
 	}
 	for k := range cmcd.AllKeys() {
-		if event, ok := onlyWith(k); ok && c.has(k) && e != event {
+		if event, ok := rules.OnlyWith(k); ok && c.has(k) && e != event {
 			c.add(ruleEvent, k.String(), "%v is sent with e=%s, expected it only with e=%s", k, clip(e), event)
 		}
 	}
@@ -210,17 +270,30 @@ func (c *checker) event() {
 
 // has reports whether the record has the key, be its value good or bad.
 func (c *checker) has(k cmcd.Key) bool {
-	_, ok := c.last[k.String()]
-	return ok
+	_, n := c.find(k.String())
+	return n > 0
 }
 
 // token returns the token that the key has.
 func (c *checker) token(k cmcd.Key) (string, bool) {
-	m, ok := c.last[k.String()]
-	if !ok || m.Err != nil || m.List || m.Kind != sf.Token {
+	m, n := c.find(k.String())
+	if n == 0 || m.Err != nil || m.List || m.Kind != sf.Token {
 		return "", false
 	}
 	return m.Text, true
+}
+
+// tokensOf returns the tokens of key k.
+func (c *checker) tokensOf(k cmcd.Key) []string {
+	tokens, ok := c.tokens[k]
+	if !ok {
+		if c.tokens == nil {
+			c.tokens = map[cmcd.Key][]string{}
+		}
+		tokens = k.Tokens()
+		c.tokens[k] = tokens
+	}
+	return tokens
 }
 
 const longest = 48

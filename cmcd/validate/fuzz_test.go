@@ -98,7 +98,7 @@ func check(t *testing.T, issues []Issue) {
 		t.Fatalf("there are %d issues", len(issues))
 	}
 	for _, issue := range issues {
-		known := slices.ContainsFunc(rules[:], func(r rule) bool { return r.word == issue.Rule && r.severity == issue.Severity })
+		known := slices.ContainsFunc(ruleTable[:], func(r rule) bool { return r.word == issue.Rule && r.severity == issue.Severity })
 		if !known || issue.Message == "" || issue.Section == "" && issue.Rule != "too_many" || len(issue.Message) > 1000 {
 			t.Fatalf("an issue is %+v", issue)
 		}
@@ -144,6 +144,11 @@ func FuzzBody(f *testing.F) {
 func FuzzJSON(f *testing.F) {
 	f.Add(`{"bl":2000,"br":[1,"x",null],"cid":"ü","bs":false,"a":{"b":[]},"v":1e99}`)
 	f.Add(`[{"br":1},{},3]`)
+	f.Add(`{"br":1e3,"sid":"s"}`)
+	for _, value := range []string{"null", `{"br":[1]}`, "[1]", "1e99", `"\ud83d\ude00\ud800\n"`} {
+		f.Add(`{"com.example-b":` + value + `,"sid":"s"}`)
+		f.Add(`{"br":` + value + `,"sid":` + value + `}`)
+	}
 	f.Fuzz(func(t *testing.T, data string) {
 		issues := JSON([]byte(data))
 		check(t, issues)

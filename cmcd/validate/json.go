@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/cmcd/internal/sf"
@@ -15,115 +19,244 @@ import (
 // looked at.
 func (c *checker) objects(data []byte) {
 	c.version = 1
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	token, err := d.Token()
-	if errors.Is(err, io.EOF) {
-		c.add(ruleEmptyRecord, "", "there is nothing, expected an object of JSON")
+	s := string(data)
+	var wrong error
+	if tooDeep(s) {
+		c.add(ruleSyntax, "", "found objects or arrays %d deep in each other, expected an object of strings, numbers and booleans", maxDepth+1)
 		return
 	}
-	switch {
-	case err != nil:
-	case token == json.Delim('{'):
-		err = c.object(d)
-	case token == json.Delim('['):
-		c.add(ruleSyntax, "", "found an array, expected one object")
-		for c.at = 0; err == nil && d.More(); c.at++ {
-			if token, err = d.Token(); err == nil && token != json.Delim('{') {
-				err = fmt.Errorf("found %s in the array, expected an object", short(fmt.Sprint(token)))
-			}
-			if err == nil {
-				err = c.object(d)
-			}
-		}
-		c.at = 0
-		if err == nil {
-			_, err = d.Token()
-		}
-	default:
-		err = fmt.Errorf("found %s, expected an object", short(fmt.Sprint(token)))
-	}
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
+	if !json.Valid(data) { // what the text begins with may be an object all the same
+		d := json.NewDecoder(bytes.NewReader(data))
+		switch err := d.Decode(&anyJSON{}); {
+		case errors.Is(err, io.EOF):
+			c.add(ruleEmptyRecord, "", "there is nothing, expected an object of JSON")
+			return
+		case err != nil:
+			c.add(ruleSyntax, "", "%v", err)
 			return
 		}
-		err = errors.New("found more behind the object, expected its end")
+		s = s[:d.InputOffset()]
+		wrong = errors.New("found more behind the object, expected its end")
 	}
-	c.version = 1
-	c.add(ruleSyntax, "", "%v", err)
+	switch s = jsonSkip(s); s[0] {
+	case '{':
+		c.object(s)
+	case '[':
+		c.add(ruleSyntax, "", "found an array, expected one object")
+		for s = jsonSkip(s[1:]); s[0] != ']' && !c.full(); c.at++ {
+			end := jsonEnd(s)
+			c.version = 1
+			if s[0] == '{' {
+				c.object(s)
+			} else {
+				c.add(ruleSyntax, "", "found %s in the array, expected an object", short(s[:end]))
+			}
+			s = jsonNext(s[end:])
+		}
+		c.at = 0
+	default:
+		wrong = fmt.Errorf("found %s, expected an object", short(s))
+	}
+	if wrong != nil {
+		c.version = 1
+		c.add(ruleSyntax, "", "%v", wrong)
+	}
 }
 
-// object checks the rest of an object whose brace has been read.
-func (c *checker) object(d *json.Decoder) error {
-	var p part
-	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return err
+// maxDepth is how deep objects and arrays may lie in each other: version 1 has no use for more than one, but that is
+// said of each value.
+const maxDepth = 32
+
+// tooDeep reports whether s has more depth than is looked at. Good JSON or not, its reader would have to remember it.
+func tooDeep(s string) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case inString:
+		case c == '{', c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}', c == ']':
+			depth--
 		}
-		name, ok := token.(string)
-		if !ok {
-			return fmt.Errorf("found %s, expected a key in quotes", short(fmt.Sprint(token)))
-		}
-		var x any
-		if err := d.Decode(&x); err != nil {
-			return err
-		}
-		if name == "" {
+	}
+	return false
+}
+
+// anyJSON is a value that is checked and not kept.
+type anyJSON struct{}
+
+func (*anyJSON) UnmarshalJSON([]byte) error { return nil }
+
+// object checks the object at the beginning of s.
+func (c *checker) object(s string) {
+	c.members, c.items = c.members[:0], c.items[:0]
+	var errs []*sf.SyntaxError
+	found := false
+	for s = jsonSkip(s[1:]); s[0] != '}'; {
+		end := jsonEnd(s)
+		name := jsonText(s[:end])
+		s = jsonSkip(s[end:])
+		s = jsonSkip(s[1:]) // the colon
+		end = jsonEnd(s)
+		found = true
+		switch {
+		case name == "":
 			c.add(ruleSyntax, "", "found an empty key, expected one of CMCD")
-		} else if len(p.members) < sf.MaxValues {
-			p.members = append(p.members, jsonMember(name, x))
-		} else if len(p.errs) == 0 {
-			p.errs = append(p.errs, &sf.SyntaxError{
-				Offset: int(d.InputOffset()), Found: "more", Want: fmt.Sprintf("at most %d keys; the rest was not read", sf.MaxValues),
-				Section: jsonSections[ruleSyntax],
-			})
+		case len(c.members) < sf.MaxValues:
+			c.members = sf.Add(c.members, c.jsonMember(name, s[:end]))
+		case errs == nil:
+			errs = []*sf.SyntaxError{{
+				Found: "more", Want: fmt.Sprintf("at most %d keys; the rest was not read", sf.MaxValues), Section: jsonSection(ruleSyntax),
+			}}
 		}
+		s = jsonNext(s[end:])
 	}
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	if len(p.members) == 0 {
-		c.version = 1
+	switch {
+	case !found:
 		c.add(ruleEmptyRecord, "", "the object is empty, expected keys and values")
-		return nil
+	case len(c.members) > 0:
+		c.record([]part{{members: c.members, errs: errs}})
 	}
-	c.record([]part{p})
-	return nil
 }
 
 // jsonMember turns a value of JSON into what it would be in a record.
-func jsonMember(name string, x any) sf.Member {
+func (c *checker) jsonMember(name, s string) sf.Member {
 	k, known := cmcd.LookupKey(name)
-	m := sf.Member{Name: name, Raw: name, Value: jsonValue(x, known && k.Type() == cmcd.TokenType)}
-	if list, ok := x.([]any); ok {
-		m.List = true
-		for _, element := range list[:min(len(list), sf.MaxValues)] {
-			m.Items = append(m.Items, sf.Item{Value: jsonValue(element, false)})
-		}
+	m := sf.Member{Name: name, Raw: name}
+	if s[0] != '[' {
+		m.Value = jsonValue(s, known && k.Type() == cmcd.TokenType)
+		return m
 	}
+	m.List = true
+	start := len(c.items)
+	for s = jsonSkip(s[1:]); s[0] != ']' && len(c.items) < sf.MaxValues; {
+		end := jsonEnd(s)
+		c.items = sf.Add(c.items, sf.Item{Value: jsonValue(s[:end], false)})
+		s = jsonNext(s[end:])
+	}
+	m.Items = c.items[start:len(c.items):len(c.items)]
 	return m
 }
 
-// jsonValue turns a scalar. A token is written as a string (CTA-5004 §3.1 item 3).
-func jsonValue(x any, token bool) sf.Value {
-	switch x := x.(type) {
-	case bool:
-		return sf.Value{Kind: sf.Boolean, Bool: x}
-	case string:
+// jsonValue turns a scalar. A token is written as a string (CTA-5004 §3.1 item 3). What a record cannot
+// have is of no kind, and says what it is.
+func jsonValue(s string, token bool) sf.Value {
+	switch s[0] {
+	case 't', 'f':
+		return sf.Value{Kind: sf.Boolean, Bool: s[0] == 't'}
+	case '"':
+		v := sf.Value{Kind: sf.String, Text: jsonText(s)}
 		if token {
-			return sf.Value{Kind: sf.Token, Text: x}
+			v.Kind = sf.Token
 		}
-		return sf.Value{Kind: sf.String, Text: x}
-	case json.Number:
-		f, err := x.Float64()
-		if err == nil {
-			if v, ok := sf.NumberValue(f); ok {
-				return v
+		return v
+	case 'n':
+		return sf.Value{Text: "null"}
+	case '{':
+		return sf.Value{Text: "an object"}
+	case '[':
+		return sf.Value{Text: "a list"}
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil {
+		if v, ok := sf.NumberValue(f); ok {
+			return v
+		}
+	}
+	return sf.Value{Text: "a number beyond 999,999,999,999,999"}
+}
+
+// The functions below read JSON that is known to be valid.
+
+func jsonSkip(s string) string { return strings.TrimLeft(s, " \t\r\n") }
+
+// jsonNext goes behind a value to the next one in the object or array, or to its end.
+func jsonNext(s string) string {
+	if s = jsonSkip(s); s[0] == ',' {
+		s = jsonSkip(s[1:])
+	}
+	return s
+}
+
+// jsonEnd returns where the value at the beginning of s ends.
+func jsonEnd(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			for i++; s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of the value around it
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
 			}
 		}
-		return sf.Value{Kind: sf.Bytes, Text: x.String()} // no number that a record could have
-	default:
-		return sf.Value{}
 	}
+	return len(s)
+}
+
+// jsonText returns the text of a string in quotes.
+func jsonText(quoted string) string {
+	s := quoted[1 : len(quoted)-1]
+	if strings.IndexByte(s, '\\') < 0 {
+		return strings.ToValidUTF8(s, "\ufffd")
+	}
+	b := make([]byte, 0, len(s)) // no escape is shorter than what it stands for
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b = append(b, s[i])
+			continue
+		}
+		i++
+		if s[i] != 'u' {
+			if at := strings.IndexByte("bfnrt", s[i]); at >= 0 {
+				b = append(b, "\b\f\n\r\t"[at])
+			} else {
+				b = append(b, s[i])
+			}
+			continue
+		}
+		r := jsonUnit(s[i+1:])
+		i += 4
+		if utf16.IsSurrogate(r) {
+			low := utf8.RuneError
+			if strings.HasPrefix(s[i+1:], `\u`) {
+				low = jsonUnit(s[i+3:])
+			}
+			if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+				i += 6
+			}
+		}
+		b = utf8.AppendRune(b, r)
+	}
+	return strings.ToValidUTF8(string(b), "\ufffd")
+}
+
+// jsonUnit returns the value of the four hexadecimal digits at the beginning of s.
+func jsonUnit(s string) rune {
+	var r rune
+	for i := range 4 {
+		r = r<<4 | rune(unhex(s[i]))
+	}
+	return r
 }

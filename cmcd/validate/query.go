@@ -3,8 +3,6 @@ package validate
 import (
 	"strings"
 	"unicode/utf8"
-
-	"github.com/weir-stream/weir/cmcd/internal/sf"
 )
 
 // isArgument reports whether an argument of a query is meant to be that of CMCD.
@@ -30,6 +28,7 @@ func (c *checker) query(rawQuery string) bool {
 			continue
 		}
 		found++
+		c.version = 0
 		if found == 2 {
 			c.add(ruleRepeated, "", "the query has several CMCD arguments, expected one")
 		}
@@ -109,7 +108,8 @@ func (c *checker) encodedTwice(record string) string {
 	if !strings.ContainsAny(decoded, `=,"`) {
 		return record
 	}
-	if _, errs := sf.ParseDictionary(record); len(errs) == 0 {
+	c.parser.Reset()
+	if _, errs := c.parser.Dictionary(record); len(errs) == 0 {
 		return record
 	}
 	c.add(ruleEncoding, "", "the record is percent-encoded once too often: it begins with %s", short(record))

@@ -63,5 +63,7 @@ func TestSpecExamples(t *testing.T) {
 			t.Errorf("%s (%s): %s: %v", vec.ID, vec.Transmission, vec.Input, issues)
 		}
 	}
-	t.Logf("%d examples", examples)
+	if examples != 70 {
+		t.Errorf("%d examples, want 70", examples)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/weir-stream/weir/cmcd"
-	"github.com/weir-stream/weir/cmcd/internal/sf"
 )
 
 // MaxIssues is how many issues one call returns at most; the last one says that there were more.
@@ -108,7 +107,7 @@ func Body(contentType string, body []byte) []Issue {
 
 // Report validates a whole report: the method and the media type too.
 func Report(method, contentType string, body []byte) []Issue {
-	c := checker{options: Options{Mode: cmcd.EventMode}, version: 2}
+	c := checker{options: Options{Mode: cmcd.EventMode}}
 	if method != http.MethodPost {
 		c.add(ruleMethod, "", "the method is %s, expected POST", short(method))
 	}
@@ -130,8 +129,10 @@ func (c *checker) nothing() {
 
 // text checks one record on its own.
 func (c *checker) text(record string) {
+	c.version = 0
 	record = c.encodedTwice(record)
-	members, errs := sf.ParseDictionary(record)
+	c.parser.Reset()
+	members, errs := c.parser.Dictionary(record)
 	if len(members) == 0 && len(errs) == 0 {
 		c.add(ruleEmptyRecord, "", "the record is empty, expected keys and values")
 		return
@@ -152,7 +153,7 @@ func (c *checker) headers(h http.Header) (found bool) {
 	for _, name := range names {
 		header := headerOf(name)
 		if header == cmcd.NoHeader {
-			c.add(ruleHeader, "", "there is no CMCD header %s, expected CMCD-Object, CMCD-Request, CMCD-Session or CMCD-Status", short(name))
+			c.add(ruleNoHeader, "", "there is no CMCD header %s, expected CMCD-Object, CMCD-Request, CMCD-Session or CMCD-Status", short(name))
 			continue
 		}
 		value := strings.Join(h[name], ", ") // lines of one name are one field (RFC 8941 §4.2)
@@ -160,9 +161,11 @@ func (c *checker) headers(h http.Header) (found bool) {
 			c.add(ruleEmptyRecord, "", "%v is empty, expected no such header", header)
 			continue
 		}
-		p := part{header: header}
-		p.members, p.errs = sf.ParseDictionary(c.encodedTwice(value))
-		parts = append(parts, p)
+		parts = append(parts, part{header: header, text: c.encodedTwice(value)})
+	}
+	c.parser.Reset()
+	for i := range parts {
+		parts[i].members, parts[i].errs = c.parser.Dictionary(parts[i].text)
 	}
 	if len(parts) > 0 {
 		c.record(parts)

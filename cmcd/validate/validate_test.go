@@ -70,7 +70,8 @@ func TestRecord(t *testing.T) {
 		{`com.example-a=1,sid="s"`, request, ""},
 		{`com.example-a=1,com.example-b=x,com.example-c="x",com.example-d=(1),sid="s",v=2`, request, "e custom com.example-a, e custom com.example-d"},
 		{`com.example-a="` + strings.Repeat("x", 65) + `",sid="s",v=2`, request, "e length com.example-a"},
-		{`com.example-=x,com.ex_ample-a=x,sid="s",v=2`, request, "e custom com.example-, e custom com.ex_ample-a, w order com.ex_ample-a"},
+		{`com.ex_ample-a=x,com.example-=x,com.example-*=y,sid="s",v=2`, request, "e custom com.example-"},
+		{`*x.y-a=x,sid="s",v=2`, request, ""},
 		{`myapp-a=x,sid="s",v=2`, request, "w custom myapp-a"},
 		{`org.svta-p-n="hls.js",org.svta-p-x="x",sid="s",v=2`, request, "w custom org.svta-p-x"},
 		{`org.svta-p-n=hls,sid="s",v=2`, request, "w custom org.svta-p-n"},
@@ -80,6 +81,8 @@ func TestRecord(t *testing.T) {
 		{`br=3000,sid="s",v=2`, request, "e type br"},
 		{`br=("3000" 1.5 x),sid="s",v=2`, request, "e type br, e type br, w duplicate br, e type br, w duplicate br"},
 		{`d=4.0,ot=v,sid="s"`, request, "e type d"},
+		{`br=3000.5,sid="s",tb=-1.5`, request, "w rounding br, e type tb"},
+		{`br=(3000.5),sid="s",v=2`, request, "e type br"},
 		{`d=("x"),ot=v,sid="s",v=2`, request, "e type d"},
 		{`br,sid="s",su=1`, request, "e type br, e type su"},
 		{`pr=2,sid="s"`, request, ""},
@@ -137,6 +140,11 @@ func TestRecord(t *testing.T) {
 		{`e=bc,ts=1,v=2`, event, "e missing br"},
 		{`e=b,ts=1,v=2`, event, ""},
 		{`e=pr,pr=1,ts=1,v=2`, event, ""},
+		{`e=pr,ts=1,v=2`, event, "w missing pr"},
+		{`e=h,ts=1,v=2`, event, "w missing h"},
+		{`e=c,ts=1,v=2`, event, "e missing cid"},
+		{`cmsdd="QQ==",cmsds="=",e=rr,smrt="QQ",ts=1,url="x",v=2`, event, "e base64 cmsds, e base64 smrt"},
+		{`cmsdd="QQ======",e=rr,ts=1,url="x",v=2`, event, "e base64 cmsdd"},
 		{`cen="x",cmsdd="",cmsds="A",e=t,rc=200,smrt="!",ts=1,ttfb=1,ttfbb=1,ttlb=1,url="x",v=2`, event, "w empty cmsdd, e base64 cmsds, e base64 smrt, " +
 			"e event cen, e event cmsdd, e event cmsds, e event rc, e event smrt, e event ttfb, e event ttfbb, e event ttlb"},
 		{`e=rr,rc=7,ts=1,url="x",v=2`, event, "e range rc"},
@@ -250,23 +258,32 @@ func TestJSON(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"bl":2000,"br":3000,"bs":true,"com.example-a":1,"ot":"v","pr":1.5,"sid":"s"}`: "",
 		`{"br":"3000","bs":"true","ot":"x","sid":null,"st":1}`:                          "e type br, e type bs, e token ot, e type sid, e type st",
-		`{"br":[3000],"su":false}`:          "e type br, e boolean su",
-		`{"br":3000,"br":1}`:                "e duplicate br",
-		`{"sid":"s","br":1e3,"d":1e99}`:     "e type d, w order br",
-		`{"br":3000,"v":2}`:                 "e version v",
-		`{"sta":"p","xyz":{}}`:              "e unknown_key sta, e unknown_key xyz",
-		`[{"br":1},{"br":"x"}]`:             "e syntax, e type br @1",
-		`{}`:                                "e empty",
-		``:                                  "e empty",
-		`3`:                                 "e syntax",
-		`{"br":1} x`:                        "e syntax",
-		`{"br":1`:                           "e syntax",
-		`[1]`:                               "e syntax, e syntax",
-		`{"":1,"br":1}`:                     "e syntax",
-		"{\"a\\u0000b\":1,\"\\ud800\":1}":   "e unknown_key \"a\\x00b\", e unknown_key �",
-		`{"sid":"` + "ü" + `","cid":"ü"}`:   "w order cid",
-		strings.Repeat(`[`, 100_000):        "e syntax, e syntax",
-		`{"br":` + strings.Repeat(`[`, 1e5): "e syntax",
+		`{"br":[3000],"su":false}`:     "e type br, e boolean su",
+		`{"br":3000,"br":1}`:           "e duplicate br",
+		`{"br":1e3,"d":4e0,"sid":"s"}`: "",
+		`{"com.example-a":null,"com.example-b":{"br":[1]},"com.example-c":[1],"com.example-d":false,"sid":"s"}`: "e custom com.example-a, " +
+			"e custom com.example-b, e custom com.example-c",
+		`{"com.example-a":null}`:                            "e custom com.example-a",
+		` [ {"br" : 1} , [2] , {} , {"br":"\u00e4\\\n"} ] `: "e syntax, e syntax @1, e empty @2, e type br @3",
+		`{"br":1} {"br":"x"}`:                               "e syntax",
+		`{"sid":"s","br":1e3,"d":1e99}`:                     "e type d, w order br",
+		`{"br":3000,"v":2}`:                                 "e version v",
+		`{"sta":"p","xyz":{}}`:                              "e unknown_key sta, e unknown_key xyz",
+		`[{"br":1},{"br":"x"}]`:                             "e syntax, e type br @1",
+		`{}`:                                                "e empty",
+		``:                                                  "e empty",
+		`3`:                                                 "e syntax",
+		`{"br":1} x`:                                        "e syntax",
+		`{"br":1`:                                           "e syntax",
+		`[1]`:                                               "e syntax, e syntax",
+		`{"":1,"br":1}`:                                     "e syntax",
+		"{\"a\\u0000b\":1,\"\\ud800\":1}":                   "e unknown_key \"a\\x00b\", e unknown_key �",
+		`{"sid":"` + "ü" + `","cid":"ü"}`:                   "w order cid",
+		`{"br":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + `}`: "e type br",
+		`{"br":` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}`: "e syntax",
+		`{"sid":"` + strings.Repeat("[", 40) + `\"{"}`:                     "",
+		strings.Repeat(`[`, 100_000):                                       "e syntax",
+		`{"br":` + strings.Repeat(`[`, 1e5):                                "e syntax",
 	} {
 		if got := brief(JSON([]byte(data))); got != want {
 			t.Errorf("%.80s: %s\nwant %s", data, got, want)
@@ -281,6 +298,7 @@ func TestRulesAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, section, _ := strings.Cut(string(page), "\n## Validating\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	documented := map[string]bool{}
 	for line := range strings.SplitSeq(section, "\n") {
 		if words, ok := strings.CutPrefix(line, "| `"); ok {
@@ -291,7 +309,7 @@ func TestRulesAreDocumented(t *testing.T) {
 		}
 	}
 	words := map[string]bool{}
-	for id, rule := range rules {
+	for id, rule := range ruleTable {
 		words[rule.word] = true
 		if rule.word == "" || rule.says == "" || rule.severity == "" || rule.v1 == "" && rule.v2 == "" && id != ruleTooMany {
 			t.Errorf("rule %d is %+v", id, rule)
@@ -310,11 +328,55 @@ func TestMessages(t *testing.T) {
 		`cid="a "b"",sid="s"`:                        `error syntax cid: at byte 8: found "b", expected a comma or the end after the value; a quote inside a string is written as \" (RFC 8941 §3.2)`,
 		`sid="s",sta=p`:                              `error unknown_key sta: sta is a key of version 2, expected a key of version 1, or v=2 in the record (CTA-5004 §3.2 item 4)`,
 		`br=(3000),sid="s"`:                          `error type br: br is a list, expected an integer, or v=2 in the record (CTA-5004 §3.3 Table 1)`,
+		`nor="a;r=1",sid="s",v=2`:                    `error type nor: nor is the string "a;r=1", expected a list of strings in parentheses such as ("x") (CTA-5004-B §4.3 Table 1)`,
 		`ot=` + strings.Repeat("x", 99) + `,sid="s"`: `error token ot: ot is ` + strings.Repeat("x", 48) + `…, expected one of m, a, v, av, i, c, tt, k, o (CTA-5004 §3.3 Table 1)`,
 	} {
 		issues := Record(record, Options{})
 		if len(issues) != 1 || issues[0].String() != want {
 			t.Errorf("%s: %v\nwant  %s", record, issues, want)
+		}
+	}
+}
+
+// TestSections: an issue cites the version that the record is of, also where that was not known yet.
+func TestSections(t *testing.T) {
+	for name, test := range map[string]struct {
+		issues []Issue
+		want   string
+	}{
+		"version 1":          {Query(`CMCD=sid="s"`), "CTA-5004 §3.2 item 10"},
+		"version 2":          {Query(`CMCD=sid="s",v=2`), "CTA-5004-B §4.1 item 11"},
+		"argument":           {Query("cmcd=sid%3D%22s%22"), "CTA-5004 §2.2"},
+		"one after another":  {Query("CMCD=sid%3D%22s%22%2Cv%3D2&cmcd=sid%3D%22s%22"), "CTA-5004 §2.2"},
+		"no such header":     {Headers(http.Header{"Cmcd-Foo": {"x"}, "Cmcd-Session": {`sid="s",v=2`}}), "CTA-5004-B §3.1"},
+		"no header of 1":     {Headers(http.Header{"Cmcd-Foo": {"x"}, "Cmcd-Session": {`sid="s"`}}), "CTA-5004 §2.1"},
+		"encoded header":     {Headers(http.Header{"Cmcd-Session": {"sid%3D%22s%22"}}), "CTA-5004 §3.2 item 10"},
+		"encoded body":       {Body("", []byte("e%3Dt%2Cts%3D1%2Cv%3D2")), "CTA-5004-B §4.1 item 11"},
+		"JSON":               {JSON([]byte(`{"xyz":1}`)), "CTA-5004 §3.1 item 1"},
+		"null in JSON":       {JSON([]byte(`{"a-b":null}`)), "CTA-5004 §3.1"},
+		"nothing whatsoever": {Query(""), "CTA-5004-B §4.3"},
+	} {
+		i := slices.IndexFunc(test.issues, func(i Issue) bool { return i.Section == test.want })
+		if i < 0 {
+			t.Errorf("%s: %v, want one that cites %s", name, test.issues, test.want)
+		}
+	}
+}
+
+// TestJSONMessages: JSON has version 1 only, so that there is no way out into version 2, and its values say what
+// they are.
+func TestJSONMessages(t *testing.T) {
+	for data, want := range map[string]string{
+		`{"br":[1]}`:                "br is a list, expected an integer",
+		`{"br":{"a":1}}`:            "br is an object, expected an integer",
+		`{"br":null}`:               "br is null, expected an integer",
+		`{"d":1e99}`:                "d is a number beyond 999,999,999,999,999, expected an integer",
+		`{"sta":"p"}`:               "sta is a key of version 2, expected a key of version 1, the only one that has JSON",
+		`{"com.example-b":{"c":1}}`: "com.example-b is an object, expected a string, a number or a boolean",
+	} {
+		issues := JSON([]byte(data))
+		if len(issues) == 0 || issues[0].Message != want {
+			t.Errorf("%s: %v\nwant %s", data, issues, want)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package validate
 
 import (
-	"encoding/base64"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/rules"
 	"github.com/weir-stream/weir/cmcd/internal/sf"
 )
 
@@ -26,7 +27,7 @@ func (c *checker) member(header cmcd.Header, m *sf.Member) {
 	case k == cmcd.KeyCDN:
 		c.add(ruleUnknownKey, m.Name, "cdn is known to the reference library only, expected a key of Table 1 or one with a prefix such as com.example-cdn")
 	case c.version == 1 && !k.In(1, cmcd.RequestMode):
-		c.add(ruleUnknownKey, m.Name, "%v is a key of version 2, expected a key of version 1, or v=2 in the record", k)
+		c.add(ruleUnknownKey, m.Name, "%v is a key of version 2, expected a key of version 1%s", k, c.orVersion2())
 	case k == cmcd.KeyNRR && c.version == 2:
 		c.add(ruleUnknownKey, m.Name, `nrr is a key of version 1, expected the range as a parameter of nor: nor=("x";r="0-99")`)
 	case !k.In(c.version, c.options.Mode):
@@ -37,6 +38,14 @@ func (c *checker) member(header cmcd.Header, m *sf.Member) {
 	if m.Err == nil {
 		c.value(k, m)
 	}
+}
+
+// orVersion2 is the way out for what version 1 does not have. JSON has none.
+func (c *checker) orVersion2() string {
+	if c.json {
+		return ", the only one that has JSON"
+	}
+	return ", or v=2 in the record"
 }
 
 func (c *checker) value(k cmcd.Key, m *sf.Member) {
@@ -53,9 +62,9 @@ func (c *checker) value(k cmcd.Key, m *sf.Member) {
 		if len(m.Items) == 0 {
 			c.add(ruleEmptyList, m.Name, "%v is an empty list, expected no %v", k, k)
 		}
-		types := map[string]bool{}
+		var seen typeSets
 		for i := range m.Items {
-			c.item(k, t, &m.Items[i], types)
+			c.item(k, t, &m.Items[i], &seen)
 		}
 	default:
 		if m.List || m.Bare && t != cmcd.BoolType {
@@ -78,6 +87,8 @@ func (c *checker) scalar(k cmcd.Key, version int, t cmcd.Type, v sf.Value, m *sf
 		c.checkText(k, version, v.Text)
 	case (t == cmcd.NumberType || t == cmcd.NumberListType) && (v.Kind == sf.Integer || v.Kind == sf.Decimal && k == cmcd.KeyPR):
 		c.number(k, v)
+	case version == 1 && v.Kind == sf.Decimal && v.Int >= 0 && (k == cmcd.KeyBR || k == cmcd.KeyTB):
+		c.add(ruleRoundingInteger, k.String(), "%v is %s, expected it rounded to an integer", k, describe(v))
 	default:
 		c.wrongType(k, version, v, m)
 	}
@@ -93,8 +104,8 @@ func (c *checker) wrongType(k cmcd.Key, version int, v sf.Value, m *sf.Member) {
 		want = "strings in double quotes"
 	case m.List:
 		found = "is a list"
-		if typeIn(k, 2) != typeIn(k, version) {
-			want += ", or v=2 in the record"
+		if typeIn(k, 2) != typeIn(k, version) && !c.json {
+			want += c.orVersion2()
 		}
 	case m.Bare:
 		found = "has no value"
@@ -119,8 +130,8 @@ func describe(v sf.Value) string {
 		return fmt.Sprintf("the boolean %t", v.Bool)
 	case sf.Bytes:
 		return "a byte sequence"
-	default:
-		return "null"
+	default: // of JSON
+		return cmp.Or(v.Text, "null")
 	}
 }
 
@@ -134,14 +145,13 @@ func (c *checker) boolean(k cmcd.Key, version int, v sf.Value, m *sf.Member) {
 }
 
 func (c *checker) checkToken(k cmcd.Key, version int, token string) {
-	tokens := tokensIn(k, version)
 	switch {
-	case !slices.Contains(k.Tokens(), token) && (k != cmcd.KeySTA || token != "w"):
-		c.add(ruleToken, k.String(), "%v is %s, expected one of %s", k, clip(token), strings.Join(tokens, ", "))
+	case !slices.Contains(c.tokensOf(k), token) && (k != cmcd.KeySTA || token != "w"):
+		c.add(ruleToken, k.String(), "%v is %s, expected one of %s", k, clip(token), c.tokensIn(k, version))
 	case k == cmcd.KeySTA && token == "w":
 		c.add(ruleTokenUndefined, "sta", "sta is w, which the specification lists but does not define, expected r for rebuffering or another state")
-	case !slices.Contains(tokens, token):
-		c.add(ruleToken, k.String(), "%v is %s, which came with version 2, expected one of %s", k, token, strings.Join(tokens, ", "))
+	case version < 2 && cameWithV2(k, token):
+		c.add(ruleToken, k.String(), "%v is %s, which came with version 2, expected one of %s", k, token, c.tokensIn(k, version))
 	}
 }
 
@@ -159,7 +169,7 @@ func (c *checker) checkText(k cmcd.Key, version int, text string) {
 	case cmcd.KeyNRR:
 		c.byteRange(k, text)
 	case cmcd.KeyCMSDD, cmcd.KeyCMSDS, cmcd.KeySMRT:
-		if _, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "=")); err != nil {
+		if !rules.IsBase64(text) {
 			c.add(ruleBase64, k.String(), "%v is %s, expected the header in Base64", k, short(text))
 		}
 	default:
@@ -197,28 +207,15 @@ func isScheme(s string) bool {
 
 // byteRange checks the range of nor or nrr.
 func (c *checker) byteRange(k cmcd.Key, text string) {
-	from, to, ok := strings.Cut(text, "-")
-	first, last := uint64(0), uint64(0)
-	if ok && from != "" {
-		first, ok = digits(from)
-	}
-	if ok && to != "" {
-		last, ok = digits(to)
-	}
-	if !ok || from == "" && to == "" || from != "" && to != "" && last < first {
+	if !rules.IsRange(text) {
 		c.add(ruleByteRange, k.String(), `the range of %v is %s, expected one such as "0-99", "100-" or "-99"`, k, short(text))
 	}
-}
-
-func digits(s string) (uint64, bool) {
-	n, err := strconv.ParseUint(s, 10, 64)
-	return n, err == nil
 }
 
 func (c *checker) number(k cmcd.Key, v sf.Value) {
 	n := v.Int
 	switch {
-	case n < 0 && !mayBeNegative(k) && k != cmcd.KeyV: // v has a rule of its own
+	case n < 0 && !rules.MayBeNegative(k) && k != cmcd.KeyV: // v has a rule of its own
 		c.add(ruleRange, k.String(), "%v is %d, expected 0 or more", k, n)
 	case k == cmcd.KeyRC && n != 0 && (n < 100 || n > 999):
 		c.add(ruleRange, "rc", "rc is %d, expected a status code of HTTP, or 0 if there was no response", n)
@@ -232,55 +229,50 @@ func (c *checker) number(k cmcd.Key, v sf.Value) {
 	}
 }
 
-// item checks an item of a list. The object types that the list has had so far are in types.
-func (c *checker) item(k cmcd.Key, t cmcd.Type, item *sf.Item, types map[string]bool) {
+// item checks an item of a list. What the list has had so far is seen.
+func (c *checker) item(k cmcd.Key, t cmcd.Type, item *sf.Item, seen *typeSets) {
 	c.scalar(k, 2, t, item.Value, nil)
 	if t == cmcd.TextListType {
-		rest := make(sf.Params, 0, len(item.Params))
-		for _, p := range item.Params {
-			switch {
+		for i := range item.Params {
+			switch p := &item.Params[i]; {
 			case p.Name != "r" || k != cmcd.KeyNOR:
-				rest = append(rest, p)
+				c.parameters(k.String(), item.Params[i:i+1])
 			case p.Kind != sf.String:
 				c.add(ruleByteRange, "nor", `the range of nor is %s, expected a string such as r="0-99"`, describe(p.Value))
 			default:
 				c.byteRange(k, p.Text)
 			}
 		}
-		c.parameters(k.String(), rest)
 		return
 	}
-	for _, p := range item.Params {
+	set := 0
+	for i := range item.Params {
+		p := &item.Params[i]
+		objectType := slices.Index(c.tokensOf(cmcd.KeyOT), p.Name)
+		set |= 1 << (objectType + 1) // the lowest bit is for what is no object type
 		switch {
-		case !slices.Contains(cmcd.KeyOT.Tokens(), p.Name):
-			c.add(ruleListType, k.String(), "%v has the parameter %s, expected an object type: %s", k, clip(p.Raw), strings.Join(cmcd.KeyOT.Tokens(), ", "))
+		case objectType < 0:
+			c.add(ruleListType, k.String(), "%v has the parameter %s, expected an object type: %s", k, clip(p.Raw), c.tokensIn(cmcd.KeyOT, 2))
 		case p.Kind == sf.Boolean && p.Bool && !p.Bare:
 			c.add(ruleBooleanTrue, k.String(), "%v has the parameter %s, expected %s alone", k, clip(p.Raw), p.Name)
 		case p.Kind != sf.Boolean || !p.Bool:
 			c.add(ruleListType, k.String(), "%v has the parameter %s, expected %s alone", k, clip(p.Raw), p.Name)
 		}
 	}
-	name := typeNames(item.Params)
-	if k != cmcd.KeyBSD && types[name] {
+	if seen.add(set) && k != cmcd.KeyBSD {
 		c.add(ruleDuplicateType, k.String(), "%v has several items for the same object type, expected one", k)
 	}
-	types[name] = true
 }
 
-// typeNames returns the object types of an item in a form that can be compared.
-func typeNames(params sf.Params) string {
-	switch len(params) {
-	case 0:
-		return ""
-	case 1:
-		return params[0].Name
-	}
-	names := make([]string, len(params))
-	for i := range params {
-		names[i] = params[i].Name
-	}
-	slices.Sort(names)
-	return strings.Join(names, ";")
+// typeSets are sets of object types; there are nine types.
+type typeSets [16]uint64
+
+// add adds a set, and reports whether it was there.
+func (t *typeSets) add(set int) bool {
+	bit := uint64(1) << (set % 64)
+	had := t[set/64%len(t)]&bit != 0
+	t[set/64%len(t)] |= bit
+	return had
 }
 
 // parameters checks parameters that have no meaning where they stand.
@@ -293,8 +285,8 @@ func (c *checker) parameters(key string, params sf.Params) {
 // custom checks a key that the specification does not define.
 func (c *checker) custom(header cmcd.Header, m *sf.Member) {
 	name := clip(m.Name)
-	if !cmcd.IsCustomKey(m.Name) {
-		c.add(ruleCustomName, m.Name, "%s is expected to consist of lower-case letters, digits, dots and hyphens, with a hyphen inside", name)
+	if !rules.IsCustomKey(m.Name) {
+		c.add(ruleCustomName, m.Name, "%s is expected to begin with a lower-case letter and to have a hyphen inside, among lower-case letters, digits and _-.*", name)
 	}
 	registered, isRegistered := cmcd.LookupCustomKey(m.Name)
 	prefix, _, _ := strings.Cut(m.Name, "-")
@@ -315,6 +307,8 @@ func (c *checker) custom(header cmcd.Header, m *sf.Member) {
 		found = describe(m.Value)
 	}
 	switch {
+	case c.json && (m.List || m.Kind == 0):
+		c.add(ruleCustomJSON, m.Name, "%s is %s, expected a string, a number or a boolean", name, found)
 	case !isText && c.version == 2:
 		c.add(ruleCustomType, m.Name, "%s is %s, expected a string or a token", name, found)
 	case isText && utf8.RuneCountInString(m.Text) > 64:

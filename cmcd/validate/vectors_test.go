@@ -31,7 +31,7 @@ type vector struct {
 // deviations are the vectors where the reference is wrong.
 var deviations = map[string]string{
 	"cml.cmcd-validateCmcdStructure.014.0": "CTA-5004-B §4.3 Table 1, e: the event b without bg means that the player is no longer in the background; the reference wants bg",
-	"cml.cmcd-validateCmcdValues.015.0":    "CTA-5004 §3.3 Table 1, br: Integer kbps, so 3000.5 is of the wrong type and servers ignore it (§4); the reference only warns",
+	"cml.cmcd-validateCmcdStructure.010.0": "CTA-5004-B §4.3 Table 1, pr: SHOULD be sent only if it is not 1.00, so that the event pr without it can mean that; a warning here, an error there",
 	"cml.cmcd-validateCmcdValues.016.0":    "CTA-5004 §3.2 item 4: version 1 does not say which type a custom key has; the reference applies the rule of version 2",
 }
 
@@ -114,6 +114,53 @@ func TestVectors(t *testing.T) {
 	}
 	if ofSpec != countSpec(vectors) {
 		t.Errorf("%d of %d examples of the specification agree, want all", ofSpec, countSpec(vectors))
+	}
+}
+
+// TestAllVectors counts over all packages: each has the vectors of its direction, and lists where it deviates
+// from the reference.
+func TestAllVectors(t *testing.T) {
+	ids, deviating := map[string]bool{}, map[string]bool{}
+	for _, vec := range loadVectors(t) {
+		ids[vec.ID] = true
+	}
+	for id := range deviations {
+		deviating[id] = true
+	}
+	for _, dir := range []string{"..", "../client", "../cmsd"} {
+		data, err := os.ReadFile(dir + "/testdata/vectors.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var vectors []vector
+		if err := json.Unmarshal(data, &vectors); err != nil {
+			t.Fatal(err)
+		}
+		for _, vec := range vectors {
+			ids[vec.ID] = true
+		}
+		source, err := os.ReadFile(dir + "/vectors_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, list, _ := strings.Cut(string(source), "\nvar deviations = map[string]string{")
+		list, _, _ = strings.Cut(list, "}\n")
+		for line := range strings.SplitSeq(list, "\n") {
+			if id, ok := strings.CutPrefix(line, "\t\""); ok {
+				id, _, _ = strings.Cut(id, `"`)
+				deviating[id] = true
+			}
+		}
+	}
+	for id := range deviating {
+		if !ids[id] {
+			t.Errorf("%s is no vector", id)
+		}
+	}
+	agreed := 100 - 100*float64(len(deviating))/float64(len(ids))
+	t.Logf("%d vectors, %d deviations: %.2f %%", len(ids), len(deviating), agreed)
+	if len(ids) != 557 || agreed < 99 {
+		t.Errorf("%d of 557 vectors, of which %.2f %% agree, want 99 %%", len(ids), agreed)
 	}
 }
 

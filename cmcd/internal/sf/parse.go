@@ -65,7 +65,7 @@ func (p *parser) readMembers() (members []Member, errs []*SyntaxError) {
 			p.kept.items, p.kept.params = p.kept.items[:items], p.kept.params[:params]
 		}
 		m.Raw = strings.TrimRight(p.s[m.Offset:end], " \t")
-		p.kept.members = add(p.kept.members, m)
+		p.kept.members = Add(p.kept.members, m)
 		if p.i == len(p.s) {
 			return read(), errs
 		}
@@ -198,7 +198,7 @@ func (p *parser) innerList() ([]Item, *SyntaxError) {
 		if err != nil {
 			return nil, err
 		}
-		p.kept.items = add(p.kept.items, item)
+		p.kept.items = Add(p.kept.items, item)
 		if p.i < len(p.s) && p.s[p.i] != ' ' && p.s[p.i] != ')' {
 			return nil, p.bad(`a space or ")" after an item of the list`, section)
 		}
@@ -240,7 +240,7 @@ func (p *parser) params() (Params, *SyntaxError) {
 			param.Bare, param.Value = true, Value{Kind: Boolean, Bool: true}
 		}
 		param.Raw = p.s[param.Offset:p.i]
-		p.kept.params = add(p.kept.params, param)
+		p.kept.params = Add(p.kept.params, param)
 	}
 	return slices.Clip(p.kept.params[start:]), nil
 }

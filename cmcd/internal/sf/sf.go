@@ -175,8 +175,8 @@ func (p *Parser) read(s string, dictionary bool) ([]Member, []*SyntaxError) {
 	return run.readMembers()
 }
 
-// add appends x to list. Room is made in few steps, so that what is thrown away on the way is little.
-func add[T any](list []T, x T) []T {
+// Add appends x to list. Room is made in few steps, so that what is thrown away on the way is little.
+func Add[T any](list []T, x T) []T {
 	if n := len(list); n == cap(list) {
 		list = slices.Grow(list, min(max(4, 3*n), max(MaxValues-n, 1)))
 	}
