@@ -69,6 +69,26 @@ func TestASilencedPlayerPostsNothingMore(t *testing.T) {
 	}
 }
 
+// dash.js takes every answer but 2xx for a fault of the server, and sends all of its queue again at each
+// event: a silence that it does not understand must not provoke it.
+func TestAPlayerThatDoesNotUnderstandSilenceIsNotProvoked(t *testing.T) {
+	p := serve(t)
+	p.publish(t, "small",
+		"-re", "-f", "lavfi", "-i", "testsrc2=size=256x144:rate=15",
+		"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
+	p.playable(t, "small", "index.m3u8")
+	page := p.openOther(t, browser(t), otherSite(t), "silent-dash", otherPlay{
+		player: "dash", version: "2", mode: "query", cid: contentID, collector: true,
+	})
+	page.played(t, 3)
+	_, before := page.posts(t)
+	p.silence(t, page.sid)
+	page.played(t, 12)
+	if gone, all := page.posts(t); gone == 0 || all > before+60 { // it has some three reports a second
+		t.Errorf("%d POSTs before the silence, %d after it, of which %d were refused", before, all-before, gone)
+	}
+}
+
 // posts counts the page's POSTs of reports, and how many of them were answered with 410.
 func (o otherPage) posts(t *testing.T) (gone, all int) {
 	t.Helper()
