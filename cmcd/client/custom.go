@@ -40,6 +40,15 @@ func (p *preparation) customValue(c *cmcd.CustomValue) bool {
 		p.warn(cmcd.WarnTooLong)
 		return false
 	}
+	parts := len(m.Items) + len(m.Params)
+	for i := range m.Items {
+		parts += len(m.Items[i].Params)
+	}
+	if p.items+parts > maxItems {
+		p.warn(cmcd.WarnTooMany)
+		return false
+	}
+	p.items += parts
 	c.Value = strings.TrimRight(c.Value, " \t")
 	return true
 }

@@ -2,10 +2,10 @@ package client
 
 import (
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/rules"
 )
 
 // setNext gives the result the next objects: nor, and in version 1 nrr.
@@ -15,35 +15,40 @@ func (p *preparation) setNext() {
 		if item.Text == "" {
 			continue
 		}
-		path, ok := p.relative(item.Text)
+		path, ok := p.relative(p.plain(item.Text))
 		r := item.Range
 		if r == "" && i == 0 {
 			r = p.in.Text(cmcd.KeyNRR)
 		}
-		if !ok || r != "" && !isRange(r) {
+		if !ok || r != "" && !rules.IsRange(r) {
 			p.warn(cmcd.WarnBadValue) // without its range, the whole object would be fetched in advance
 			continue
 		}
 		items = append(items, cmcd.Item{Text: path, Range: r})
 	}
 	if p.version == 1 && len(items) > 0 {
-		if items[0].Range != "" {
-			p.out.SetText(cmcd.KeyNRR, items[0].Range)
+		if r := items[0].Range; r != "" {
+			if !p.sendable(cmcd.KeyNRR) {
+				return
+			}
+			p.out.SetText(cmcd.KeyNRR, r)
 		}
 		items = []cmcd.Item{{Text: escapeComponent(items[0].Text)}}
 	}
 	p.setList(cmcd.KeyNOR, items)
 }
 
-// isRange reports whether s is a byte range as nor and nrr have it: "0-99", "100-" or "-100".
-func isRange(s string) bool {
-	from, to, ok := strings.Cut(s, "-")
-	if !ok || from == "" && to == "" {
-		return false
+// plain returns an item of nor without the percent-encoding that version 1 puts around it (CTA-5004 Table 1). What
+// has a character in it that this would have encoded is as plain as it can be.
+func (p *preparation) plain(text string) string {
+	if p.in.Version() != 1 || !strings.Contains(text, "%") || escapeComponent(strings.ReplaceAll(text, "%", "")) != strings.ReplaceAll(text, "%", "") {
+		return text
 	}
-	first, err1 := strconv.ParseUint("0"+from, 10, 64)
-	last, err2 := strconv.ParseUint("0"+to, 10, 64)
-	return err1 == nil && err2 == nil && (from == "" || to == "" || first <= last)
+	decoded, err := url.PathUnescape(text)
+	if err != nil {
+		return text
+	}
+	return decoded
 }
 
 // relative returns the reference to an object as a path that is relative to the request (RFC 3986

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/base64"
 	"math"
 	"net/url"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/rules"
 )
 
 // Options say how a record is to be sent. The zero value is version 2 in request mode.
@@ -27,7 +27,8 @@ type Options struct {
 	// [cmcd.Values.Headers] puts them.
 	CustomHeaders map[string]cmcd.Header
 	// BaseURL is the URL of the request that carries the record. The items of nor are made relative
-	// to it. Without it, those that are not relative are dropped.
+	// to it. Without it, those that name a host are dropped, and a path that begins with a slash stays
+	// as it is.
 	BaseURL string
 	// Now is the clock for ts, nil for [time.Now].
 	Now func() time.Time
@@ -51,10 +52,11 @@ func (o *Options) now() time.Time {
 	return o.Now()
 }
 
-// Limits of one record: what the decoder of package cmcd keeps, too.
+// Limits of one record: no more than what the decoder of package cmcd keeps. Items are those of all lists,
+// and what custom values that are lists or have parameters consist of.
 const (
 	maxCustom = 64
-	maxItems  = 1000
+	maxItems  = 500
 )
 
 // Prepare returns what of v may be sent, as o says, in the form that the specification wants:
@@ -64,13 +66,15 @@ const (
 //   - Booleans that are false are dropped, and pr if it is 1, except where the event speaks of them.
 //   - Numbers are rounded: bl, dl, mtp, rtp and tbl to 100, pr to three digits after the point, all
 //     others to 1.
-//   - Version 1 gets single values: of a list the item for the object's type, else the first. It has
-//     no v; st=ll becomes l, and sf=e becomes o.
-//   - The items of nor are made relative to the request. Version 1 gets the first of them,
-//     percent-encoded, and its range as nrr; version 2 gets nrr as the range of the first.
+//   - Version 1 gets single values: of a list the one that [cmcd.Values.NumberFor] returns for the object's
+//     type. It has no v; st=ll becomes l, and sf=e becomes o.
+//   - The items of nor are made relative to the request. Version 1 gets the first of them that can be sent,
+//     percent-encoded, and its range as nrr; version 2 gets nrr as the range of the first. If v is of
+//     version 1 itself, its nor is taken for encoded where nothing in it would have to be. A nrr without nor
+//     is the range of the object itself; it never goes with another object than the one that it came with.
 //   - ab, lab and tab are dropped where br, lb and tb are known; d and tpb where the object's type
 //     cannot have them.
-//   - v is added, and in event mode ts, and bg=?0 to the event b without bg.
+//   - v is added, and in event mode ts, and bg=?0 to the event b without bg, which means the same.
 //
 // What cannot be sent is dropped, and the [cmcd.Values.Warnings] of the result tell of it:
 // [cmcd.WarnBadValue] numbers out of range, and paths, ranges and Base64 that are none, [cmcd.WarnUnknownToken]
@@ -79,7 +83,8 @@ const (
 // custom keys without a prefix, and [cmcd.WarnTooMany] custom keys and list items without end.
 //
 // Prepare makes nothing up: an event without e, or without the key that it must have, stays as it is.
-// [Sender.Record] refuses it. If v has nothing that may be sent, the result is empty.
+// [Sender.Record] refuses it. If v has no key that may be sent, the result is empty. If it has some, but none of
+// their values is to be sent, such as bs=?0 alone, what is left is v=2, and in event mode ts.
 func Prepare(v *cmcd.Values, o Options) cmcd.Values {
 	p := preparation{in: v, o: &o, version: o.version()}
 	p.objectType = p.token(cmcd.KeyOT)
@@ -100,32 +105,6 @@ func Prepare(v *cmcd.Values, o Options) cmcd.Values {
 		p.complete()
 	}
 	return p.out
-}
-
-// partner returns the key that an event speaks of, and must have: those that Table 1 demands, and
-// those without which the report of a change does not say what has changed.
-func partner(event string) (k cmcd.Key, ok bool) {
-	switch event {
-	case "b":
-		return cmcd.KeyBG, true
-	case "bc":
-		return cmcd.KeyBR, true
-	case "c":
-		return cmcd.KeyCID, true
-	case "ce":
-		return cmcd.KeyCEN, true
-	case "e":
-		return cmcd.KeyEC, true
-	case "h":
-		return cmcd.KeyH, true
-	case "pr":
-		return cmcd.KeyPR, true
-	case "ps":
-		return cmcd.KeySTA, true
-	case "rr":
-		return cmcd.KeyURL, true
-	}
-	return 0, false
 }
 
 // preparation is one call of Prepare.
@@ -158,7 +137,7 @@ func (p *preparation) demanded(k cmcd.Key) bool {
 	if p.o.Mode != cmcd.EventMode {
 		return false
 	}
-	spokenOf, ok := partner(p.event)
+	spokenOf, _, ok := rules.Partner(p.event)
 	return k == cmcd.KeyE || k == cmcd.KeyTS || ok && k == spokenOf
 }
 
@@ -198,20 +177,11 @@ func (p *preparation) set(k cmcd.Key) {
 
 // excluded reports whether another value of the record forbids key k.
 func (p *preparation) excluded(k cmcd.Key) bool {
-	switch k {
-	case cmcd.KeyAB:
-		return p.known(cmcd.KeyBR)
-	case cmcd.KeyLAB:
-		return p.known(cmcd.KeyLB)
-	case cmcd.KeyTAB:
-		return p.known(cmcd.KeyTB)
-	case cmcd.KeyD:
-		return p.version > 1 && !slices.Contains([]string{"", "a", "v", "av", "tt", "c", "o"}, p.objectType)
-	case cmcd.KeyTPB:
-		return !slices.Contains([]string{"", "a", "v", "av", "c"}, p.objectType)
-	default:
-		return false
+	if other, ok := rules.NotWith(k); ok && p.known(other) {
+		return true
 	}
+	ok, _, must := rules.ForType(k, p.version, p.o.Mode, p.objectType)
+	return !ok && must
 }
 
 // known reports whether the record has a usable number for list key k, be it sent or not.
@@ -234,10 +204,10 @@ func rounded(k cmcd.Key, n float64) (r float64, ok bool) {
 	default:
 		return 0, false // infinite, not a number, or too large to be written
 	}
-	switch k {
-	case cmcd.KeyLTC, cmcd.KeyPR, cmcd.KeyPT: // clocks differ, and playback may run backwards
+	switch {
+	case rules.MayBeNegative(k):
 		ok = n > -1e15
-	case cmcd.KeyRC: // 0 says that there was no response
+	case k == cmcd.KeyRC: // 0 says that there was no response
 		ok = n == 0 || n >= 100 && n <= 999
 	default:
 		ok = n >= 0
@@ -257,8 +227,13 @@ func (p *preparation) setNumbers(k cmcd.Key) {
 		items = append(items, cmcd.Item{Number: n, Type: item.Type})
 	}
 	if p.version == 1 && len(items) > 0 {
-		own := slices.IndexFunc(items, func(item cmcd.Item) bool { return item.Type != "" && item.Type == p.objectType })
-		items = []cmcd.Item{{Number: items[max(own, 0)].Number}}
+		var usable cmcd.Values
+		usable.SetList(k, items...)
+		n, ok := usable.NumberFor(k, p.objectType)
+		if !ok {
+			return // what is true of other objects only
+		}
+		items = []cmcd.Item{{Number: n}}
 	}
 	p.setList(k, items)
 }
@@ -294,15 +269,15 @@ func (p *preparation) setText(k cmcd.Key) {
 	case cmcd.KeyURL:
 		text = escapeURI(text)
 	case cmcd.KeyNRR:
-		if p.out.Has(k) { // the range of nor
+		if p.in.Has(cmcd.KeyNOR) { // it is the range of that, and was sent with it or not at all
 			return
 		}
-		if text != "" && !isRange(text) {
+		if text != "" && !rules.IsRange(text) {
 			p.warn(cmcd.WarnBadValue)
 			return
 		}
 	case cmcd.KeyCMSDD, cmcd.KeyCMSDS, cmcd.KeySMRT:
-		if _, err := base64.StdEncoding.DecodeString(text); err != nil && !p.o.Lenient {
+		if !rules.IsBase64(text) && !p.o.Lenient {
 			p.warn(cmcd.WarnBadValue)
 			return
 		}
@@ -358,7 +333,7 @@ func (p *preparation) custom() bool {
 		if p.o.CustomKeys != nil && !slices.Contains(p.o.CustomKeys, c.Key) {
 			continue
 		}
-		if !cmcd.IsCustomKey(c.Key) {
+		if !rules.IsCustomKey(c.Key) {
 			p.warn(cmcd.WarnUnknownKey)
 			continue
 		}
@@ -389,6 +364,6 @@ func (p *preparation) complete() {
 		p.out.SetNumber(cmcd.KeyTS, float64(p.o.now().UnixMilli()))
 	}
 	if p.event == "b" && !p.out.Has(cmcd.KeyBG) {
-		p.out.SetBool(cmcd.KeyBG, false) // e=b without bg says that the player is back (Table 1, e)
+		p.out.SetBool(cmcd.KeyBG, false) // bg should not be sent if it is false, but the reference library refuses e=b without it
 	}
 }

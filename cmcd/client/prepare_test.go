@@ -68,7 +68,19 @@ func TestPrepare(t *testing.T) {
 			v.SetText(cmcd.KeyST, "ll")
 			v.SetText(cmcd.KeySF, "e")
 			v.SetNumber(cmcd.KeyD, 4)
-		}, v1, "br=128,d=4,ot=a,sf=o,st=l,tb=6000", 0},
+		}, v1, "br=128,d=4,ot=a,sf=o,st=l", 0},
+		{"version 1 takes the item of no type", func(v *cmcd.Values) {
+			v.SetText(cmcd.KeyOT, "a")
+			v.SetList(cmcd.KeyBR, cmcd.Item{Number: 3000, Type: "v"}, cmcd.Item{Number: 164})
+		}, v1, "br=164,ot=a", 0},
+		{"version 1 does not take what is another object's", func(v *cmcd.Values) {
+			v.SetText(cmcd.KeyOT, "a")
+			v.SetList(cmcd.KeyBR, cmcd.Item{Number: 3000, Type: "v"}, cmcd.Item{Number: -1})
+		}, v1, "ot=a", cmcd.WarnBadValue},
+		{"version 1 takes the first for a playlist", func(v *cmcd.Values) {
+			v.SetText(cmcd.KeyOT, "m")
+			v.SetList(cmcd.KeyBL, cmcd.Item{Number: 3000, Type: "v"}, cmcd.Item{Number: 1000, Type: "a"})
+		}, v1, "bl=3000,ot=m", 0},
 		{"tokens", func(v *cmcd.Values) {
 			v.SetText(cmcd.KeyOT, "x")
 			v.SetText(cmcd.KeySTA, "w")
@@ -122,11 +134,41 @@ func TestPrepare(t *testing.T) {
 		{"next object of version 1", func(v *cmcd.Values) {
 			v.SetList(cmcd.KeyNOR, cmcd.Item{Text: "/live/sport/a%20b.m4s", Range: "0-99"}, cmcd.Item{Text: "c"})
 		}, based1, `nor="..%2Fsport%2Fa%2520b.m4s",nrr="0-99"`, 0},
+		{"a range goes with its object", func(v *cmcd.Values) {
+			v.SetList(cmcd.KeyNOR, cmcd.Item{Text: "https://other.example/x.mp4"}, cmcd.Item{Text: "c.mp4"})
+			v.SetText(cmcd.KeyNRR, "0-99")
+		}, based1, `nor="c.mp4"`, cmcd.WarnBadValue},
+		{"and with no other", func(v *cmcd.Values) {
+			v.SetList(cmcd.KeyNOR, cmcd.Item{Text: "https://other.example/x.mp4"})
+			v.SetText(cmcd.KeyNRR, "0-99")
+			v.SetBool(cmcd.KeySU, true)
+		}, based1, "su", cmcd.WarnBadValue},
+		{"nor with this one", func(v *cmcd.Values) {
+			v.SetList(cmcd.KeyNOR, cmcd.Item{Text: "c.mp4"})
+			v.SetText(cmcd.KeyNRR, "0-99")
+			v.SetBool(cmcd.KeySU, true)
+		}, client.Options{Version: 1, Keys: []cmcd.Key{cmcd.KeyNRR, cmcd.KeySU}}, "su", 0},
+		{"an object without its range", func(v *cmcd.Values) {
+			v.SetList(cmcd.KeyNOR, cmcd.Item{Text: "c.mp4"})
+			v.SetText(cmcd.KeyNRR, "0-99")
+			v.SetBool(cmcd.KeySU, true)
+		}, client.Options{Version: 1, Keys: []cmcd.Key{cmcd.KeyNOR, cmcd.KeySU}}, "su", 0},
 		{"range of this object", func(v *cmcd.Values) { v.SetText(cmcd.KeyNRR, "100-199") }, v1, `nrr="100-199"`, 0},
 		{"no range", func(v *cmcd.Values) { v.SetText(cmcd.KeyNRR, "bytes=0-"); v.SetBool(cmcd.KeySU, true) }, v1, "su", cmcd.WarnBadValue},
 		{"an absolute URL without a base", func(v *cmcd.Values) {
 			v.SetList(cmcd.KeyNOR, cmcd.Item{Text: "https://cdn.example.com/x"}, cmcd.Item{Text: "//x/y"}, cmcd.Item{Text: "/z"})
 		}, v2, `nor=("/z"),v=2`, cmcd.WarnBadValue},
+		{"Base64 without its padding", func(v *cmcd.Values) {
+			v.SetText(cmcd.KeyE, "rr")
+			v.SetText(cmcd.KeyURL, "x")
+			v.SetText(cmcd.KeyCMSDS, "QQ")
+			v.SetText(cmcd.KeySMRT, "QQ==")
+		}, event, `e=rr,smrt="QQ==",ts=1234,url="x",v=2`, cmcd.WarnBadValue},
+		{"custom keys as RFC 8941 has keys", func(v *cmcd.Values) {
+			v.Custom = []cmcd.CustomValue{custom("com.my_x-a", "1", false), custom("*a-b", "t", true), custom("_a-b", "t", true)}
+		}, v2, `*a-b=t,com.my_x-a="1",v=2`, cmcd.WarnUnknownKey},
+		{"what is false", func(v *cmcd.Values) { v.SetBool(cmcd.KeyBS, false) }, v2, "v=2", 0},
+		{"what is false in version 1", func(v *cmcd.Values) { v.SetBool(cmcd.KeyBS, false) }, v1, "", 0},
 		{"the reference library's cdn", func(v *cmcd.Values) { v.SetText(cmcd.KeyCDN, "x"); v.SetBool(cmcd.KeySU, true) }, v2, "su,v=2", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -153,8 +195,37 @@ func TestPrepareIsBounded(t *testing.T) {
 	})
 	r := client.Prepare(v, client.Options{})
 	again, err := cmcd.Parse(r.String())
-	if err != nil || !again.Equal(&r) || r.Warnings != cmcd.WarnTooMany || len(r.List(cmcd.KeyBSD)) != 1000 || r.Has(cmcd.KeyEC) || len(r.Custom) != 64 {
+	if err != nil || !again.Equal(&r) || r.Warnings != cmcd.WarnTooMany || len(r.List(cmcd.KeyBSD)) != 500 || r.Has(cmcd.KeyEC) || len(r.Custom) != 64 {
 		t.Errorf("%d items, %d custom keys, %v, %v", len(r.List(cmcd.KeyBSD)), len(r.Custom), r.Warnings, err)
+	}
+}
+
+// A nor of version 1 is encoded once, however often it is prepared.
+func TestNextObjectIsEncodedOnce(t *testing.T) {
+	for _, test := range []struct {
+		record, v1, v2 string
+	}{
+		{`nor="..%2F300kbps%2Ftrack.m4v"`, `nor="..%2F300kbps%2Ftrack.m4v"`, `nor=("../300kbps/track.m4v"),v=2`},
+		{`nor="../300kbps/track%20a.m4v"`, `nor="..%2F300kbps%2Ftrack%2520a.m4v"`, `nor=("../300kbps/track%20a.m4v"),v=2`},
+		{`nor=("../a%2Fb" "c"),v=2`, `nor="..%2Fa%252Fb"`, `nor=("../a%2Fb" "c"),v=2`},
+		{`nor=("a%2Fb"),v=2`, `nor="a%252Fb"`, `nor=("a%2Fb"),v=2`},
+		{`nor="https%3A%2F%2Fcdn.example.com%2Fb.m4s"`, ``, ``},
+		{`nor="a%2"`, ``, ``},
+	} {
+		v, err := cmcd.Parse(test.record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for version, want := range map[int]string{1: test.v1, 2: test.v2} {
+			o := client.Options{Version: version}
+			r := client.Prepare(&v, o)
+			if got := r.String(); got != want && (want != "" || got != "v=2") {
+				t.Errorf("%s of version %d is %s, want %s", test.record, version, got, want)
+			}
+			if twice := client.Prepare(&r, o); !twice.Equal(&r) && r.String() != "v=2" {
+				t.Errorf("%s becomes %s the second time", r.String(), twice.String())
+			}
+		}
 	}
 }
 

@@ -9,12 +9,16 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/rules"
 )
 
-// Limits of what a Sender remembers.
+// Limits of what a Sender remembers, and of what of that goes with one request, whose URL or headers must not get
+// too long for the servers on the way.
 const (
-	maxTargets = 64
-	maxWaiting = 64
+	maxTargets   = 64
+	maxWaiting   = 64
+	maxCode      = 64
+	maxInRequest = 8
 )
 
 // A Sender is what one playback session remembers from report to report. It owns the keys that depend
@@ -27,8 +31,8 @@ const (
 //     ([Sender.Starved], [Sender.Recovered]), and bsd once in each mode to each target.
 //   - ec waits for the next report to each target, and is sent to it once ([Sender.Failed]).
 //
-// What a target is not sent, because of its version or its filter of keys, goes on waiting for it. A
-// report counts as sent when it has been made: if it does not arrive, send the same bytes again.
+// What a target is not sent, because of its version or its filter of keys, goes on waiting for it. So does
+// what is too much for one request: that has 8 durations and 8 codes at most, the oldest first. A report counts as sent when it has been made: if it does not arrive, send the same bytes again.
 //
 // A target is what receives reports, such as a host of media or the URL of a collector; not each
 // object. Of more than 64 the one that was left alone longest is forgotten. A new session, with a new
@@ -110,7 +114,7 @@ func (s *Sender) Recovered(objectType string, after time.Duration) {
 func milliseconds(d time.Duration) float64 { return float64(max(d, 0)) / float64(time.Millisecond) }
 
 // Failed says that the player has had an error. What is not printable ASCII in its code is sent as a
-// question mark. The event e can be sent only after it; if another report has taken the code to the
+// question mark, and of a code of more than 64 characters the first 64. The event e can be sent only after it; if another report has taken the code to the
 // target before, the event has it once more.
 func (s *Sender) Failed(code string) {
 	s.mu.Lock()
@@ -118,12 +122,17 @@ func (s *Sender) Failed(code string) {
 	if code == "" {
 		code = "?"
 	}
-	s.failures.add(cmcd.Item{Text: strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
+	printed := make([]byte, 0, min(len(code), maxCode))
+	for _, r := range code {
+		if len(printed) == maxCode {
+			break
 		}
-		return r
-	}, code)})
+		if r < ' ' || r > '~' {
+			r = '?'
+		}
+		printed = append(printed, byte(r))
+	}
+	s.failures.add(cmcd.Item{Text: string(printed)})
 }
 
 // Lost returns how many durations and codes no longer waited when a target could have been told of
@@ -132,6 +141,13 @@ func (s *Sender) Lost() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost
+}
+
+// Prepare returns what [Sender.Query] and [Sender.Headers] send in request mode, and [Sender.Record] in event
+// mode, which o.Mode chooses. It is for those who want to look at it first: its Warnings tell what was
+// dropped (see [Prepare]). It counts as sent as theirs does.
+func (s *Sender) Prepare(target string, v *cmcd.Values, o Options) (cmcd.Values, error) {
+	return s.report(target, v, o)
 }
 
 // Query returns what to add to the query of a request to target, "CMCD=…" (see [AddToURL]), or "" if
@@ -179,11 +195,15 @@ func (s *Sender) report(target string, v *cmcd.Values, o Options) (cmcd.Values, 
 	if p.starved&about != 0 {
 		draft.SetBool(cmcd.KeyBS, true)
 	}
-	stalls, lostStalls := s.stalls.since(p.stalls)
+	most := maxWaiting
+	if o.Mode == cmcd.RequestMode {
+		most = maxInRequest
+	}
+	stalls, lostStalls := s.stalls.since(p.stalls, most)
 	if len(stalls) > 0 {
 		draft.SetList(cmcd.KeyBSD, stalls...)
 	}
-	failures, lostFailures := s.failures.since(p.failures)
+	failures, lostFailures := s.failures.since(p.failures, most)
 	if len(failures) == 0 && draft.Text(cmcd.KeyE) == "e" {
 		failures = s.failures.newest() // another report was quicker, but the event must have a code
 	}
@@ -207,11 +227,11 @@ func (s *Sender) report(target string, v *cmcd.Values, o Options) (cmcd.Values, 
 		p.starved &^= about &^ s.starving // what goes on is also after this report
 	}
 	if r.Has(cmcd.KeyBSD) {
-		p.stalls = s.stalls.end()
+		p.stalls += lostStalls + len(stalls)
 		s.lost += lostStalls
 	}
 	if r.Has(cmcd.KeyEC) {
-		p.failures = s.failures.end()
+		p.failures = min(p.failures+lostFailures+len(failures), s.failures.end()) // a code that is said again does not count
 		s.lost += lostFailures
 	}
 	s.reports++
@@ -225,7 +245,7 @@ func incomplete(r *cmcd.Values) error {
 	if event == "" {
 		return fmt.Errorf("cmcd/client: report has no event, or an unknown one; key e must be one of %v", cmcd.KeyE.Tokens())
 	}
-	if k, ok := partner(event); ok && !r.Has(k) {
+	if k, _, ok := rules.Partner(event); ok && !r.Has(k) {
 		return fmt.Errorf("cmcd/client: report of event %q has no value of key %v that can be sent; this event must have one", event, k)
 	}
 	return nil
@@ -313,10 +333,11 @@ func (b *backlog) add(item cmcd.Item) {
 	b.items = append(b.items, item)
 }
 
-// since returns the items from number n on, and how many of these are gone.
-func (b *backlog) since(n int) (items []cmcd.Item, gone int) {
+// since returns the items from number n on, at most so many, and how many before them are gone.
+func (b *backlog) since(n, most int) (items []cmcd.Item, gone int) {
 	gone = max(b.gone-n, 0)
-	return b.items[n+gone-b.gone:], gone
+	items = b.items[n+gone-b.gone:]
+	return items[:min(len(items), most)], gone
 }
 
 // newest returns the item that came last, if there is any.

@@ -127,6 +127,54 @@ func TestErrorsWaitForEachTarget(t *testing.T) {
 	expect(t, "event after", p.event("b", heartbeat, o), `e=t,ec=("?"),ts=1000,v=2`)
 }
 
+// However long codes are and however many, a request stays short; what it cannot carry waits for the next.
+func TestOneRequestCarriesLittle(t *testing.T) {
+	p := newPlayer(t)
+	o := client.Options{Keys: []cmcd.Key{cmcd.KeyEC, cmcd.KeyBSD}}
+	for i := range 20 {
+		p.Failed(fmt.Sprint(i, strings.Repeat("\"é", 3000)))
+		p.Recovered("v", time.Duration(i)*time.Millisecond)
+	}
+	var codes, durations []string
+	for range 3 {
+		query := p.Query("a", values(func(v *cmcd.Values) { v.SetText(cmcd.KeyOT, "v") }), o)
+		v, ok := cmcd.FromRequest(query, nil)
+		if !ok || len(query) > 3000 || len(v.List(cmcd.KeyEC)) > 8 || len(v.List(cmcd.KeyBSD)) > 8 {
+			t.Errorf("a query has %d bytes: %s", len(query), query)
+		}
+		for _, item := range v.List(cmcd.KeyEC) {
+			if len(item.Text) != 64 {
+				t.Errorf("a code has %d characters", len(item.Text))
+			}
+			code, _, _ := strings.Cut(item.Text, `"`)
+			codes = append(codes, code)
+		}
+		for _, item := range v.List(cmcd.KeyBSD) {
+			durations = append(durations, fmt.Sprint(item.Number))
+		}
+	}
+	const want = "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19"
+	expect(t, "the codes", strings.Join(codes, " "), want)
+	expect(t, "the durations", strings.Join(durations, " "), want)
+	expect(t, "the rest", p.request("a", "v", o), "")
+	if v, err := cmcd.Parse(p.event("a", heartbeat, o)); err != nil || len(v.List(cmcd.KeyEC)) != 20 || p.Lost() != 0 {
+		t.Errorf("an event has %d codes, %v, %d lost", len(v.List(cmcd.KeyEC)), err, p.Lost())
+	}
+}
+
+func TestWarningsOfWhatIsSent(t *testing.T) {
+	p := newPlayer(t)
+	r, err := p.Prepare("a", values(func(v *cmcd.Values) { v.SetText(cmcd.KeyCS, "é"); v.SetBool(cmcd.KeySU, true) }), client.Options{})
+	if err != nil || r.Warnings != cmcd.WarnCharacter {
+		t.Errorf("%v, %v", r.Warnings, err)
+	}
+	expect(t, "the query", r.Query(), "CMCD=sid%3D%22s-1%22%2Csn%3D0%2Csu%2Cv%3D2")
+	expect(t, "the next one", p.request("a", "v", client.Options{}), `ot=v,sid="s-1",sn=1,v=2`)
+	if _, err := p.Prepare("a", values(func(*cmcd.Values) {}), client.Options{Mode: cmcd.EventMode}); err == nil {
+		t.Error("a report without an event is none")
+	}
+}
+
 func TestRecordRefusesWhatIsNoEvent(t *testing.T) {
 	p := newPlayer(t)
 	p.Started(time.Second)

@@ -7,8 +7,6 @@
 // exceptions have their reason in the table of rules, rules.go. Each [Issue] names its rule by a
 // word that stays the same, so that a caller can choose, and the section that it comes from.
 //
-// The cost is linear in the length of the input, and there are never more than [MaxIssues] issues.
-//
-// The time that it takes grows with the length of the input alone. It allocates no more than 16 times as many bytes
+// There are never more than [MaxIssues] issues. The time that it takes grows with the length of the input alone. It allocates no more than 16 times as many bytes
 // as come, and half a mebibyte beyond that for the issues and values, of which there are so many at most.
 package validate
