@@ -32,7 +32,7 @@ func (h *Hop) fields() []field {
 }
 
 // String returns the value of a CMSD-Dynamic header with this hop alone. What cannot be written is left
-// out: numbers below 0 or of more than 15 digits.
+// out: numbers below 0 or of more than 15 digits, and custom values that would need a space outside of a string.
 func (h *Hop) String() string {
 	return strings.Join(append([]string{quoted(h.Name)}, write(h.fields(), h.Other, false)...), ";")
 }
@@ -40,13 +40,18 @@ func (h *Hop) String() string {
 // Dynamic is the way of a response, from the origin to the player.
 type Dynamic []Hop
 
-// ParseDynamic reads the CMSD-Dynamic headers of a response. The error tells what was dropped.
+// ParseDynamic reads the CMSD-Dynamic headers of a response. The error tells what was dropped. There are 64 hops and
+// 64 keys that are not known at most.
 func ParseDynamic(headers ...string) (Dynamic, error) {
 	var d Dynamic
 	r := reader{header: DynamicHeader}
 	for _, m := range r.members(sf.ParseList(joined(headers))) {
 		if m.List || m.Kind != sf.String && m.Kind != sf.Token {
-			r.drop("found %s, expected the name of a server, a string", m.Raw)
+			r.drop("found %s, expected the name of a server, a string", clip(m.Raw))
+			continue
+		}
+		if len(d) == maxHops {
+			r.drop("found %s, expected no more than %d servers on the way", clip(m.Raw), maxHops)
 			continue
 		}
 		h := Hop{Name: m.Text}

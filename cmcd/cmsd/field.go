@@ -13,7 +13,10 @@ import (
 
 const (
 	maxNumber = 1e15 - 1 // RFC 8941 §3.3.1
-	maxOther  = 64       // keys kept that are not known here
+	maxOther  = 64       // keys kept that are not known here, of all hops together
+	maxHops   = 64
+	maxErrors = 32
+	maxFound  = 48 // characters of a bad value in an error
 )
 
 // kind is the type of a key's value.
@@ -50,12 +53,24 @@ func find(fields []field, name string) (field, bool) {
 
 // reader reads the values of one header, and notes what it drops.
 type reader struct {
-	header string
-	errs   []error
+	header  string
+	errs    []error
+	dropped int
+	others  int // keys kept that are not known
 }
 
 func (r *reader) drop(format string, args ...any) {
-	r.errs = append(r.errs, fmt.Errorf("cmsd: "+r.header+": "+format, args...))
+	if r.dropped++; r.dropped <= maxErrors {
+		r.errs = append(r.errs, fmt.Errorf("cmsd: "+r.header+": "+format, args...))
+	}
+}
+
+// clip makes a bad value fit for an error.
+func clip(s string) string {
+	if len(s) > maxFound {
+		return strings.ToValidUTF8(s[:maxFound], "") + "…"
+	}
+	return s
 }
 
 // joined returns the value of a header that came in several lines (RFC 8941 §4.2).
@@ -71,7 +86,12 @@ func (r *reader) members(members []sf.Member, errs []*sf.SyntaxError) []sf.Membe
 	return slices.DeleteFunc(members, func(m sf.Member) bool { return m.Err != nil })
 }
 
-func (r *reader) err() error { return errors.Join(r.errs...) }
+func (r *reader) err() error {
+	if more := r.dropped - maxErrors; more > 0 {
+		return errors.Join(append(r.errs, fmt.Errorf("cmsd: %s: %d more of such kinds were dropped", r.header, more))...)
+	}
+	return errors.Join(r.errs...)
+}
 
 // read gives the key that m is of its value. A key that is not known goes to other.
 func (r *reader) read(fields []field, m sf.Member, other *[]cmcd.CustomValue) {
@@ -89,25 +109,25 @@ func (r *reader) read(fields []field, m sf.Member, other *[]cmcd.CustomValue) {
 			*f.text = m.Text
 			return
 		}
-		r.drop("key %q: found %s, expected a string", m.Name, m.Raw)
+		r.drop("key %q: found %s, expected a string", m.Name, clip(m.Raw))
 	case kindToken:
 		if (m.Kind == sf.Token || m.Kind == sf.String) && isToken(m.Text) {
 			*f.text = m.Text
 			return
 		}
-		r.drop("key %q: found %s, expected a token", m.Name, m.Raw)
+		r.drop("key %q: found %s, expected a token", m.Name, clip(m.Raw))
 	case kindNumber:
 		if m.Whole() && m.Number() >= 0 {
 			*f.number = new(int64(m.Number()))
 			return
 		}
-		r.drop("key %q: found %s, expected a whole number that is not below 0", m.Name, m.Raw)
+		r.drop("key %q: found %s, expected a whole number that is not below 0", m.Name, clip(m.Raw))
 	case kindFlag:
 		if m.Kind == sf.Boolean {
 			*f.flag = m.Bool
 			return
 		}
-		r.drop("key %q: found %s, expected a boolean", m.Name, m.Raw)
+		r.drop("key %q: found %s, expected a boolean", m.Name, clip(m.Raw))
 	}
 }
 
@@ -119,15 +139,19 @@ func (r *reader) keep(m sf.Member, other *[]cmcd.CustomValue) {
 		c.Value, c.Bare = m.Text, false
 	case !m.Bare || len(m.Params) > 0:
 		c.Value = strings.TrimPrefix(strings.TrimPrefix(m.Raw, m.Name), "=")
+		if !m.List {
+			c.Value = withoutSpaces(c.Value) // they can only be before the name of a parameter
+		}
 	}
 	if i := slices.IndexFunc(*other, func(o cmcd.CustomValue) bool { return o.Key == c.Key }); i >= 0 {
 		(*other)[i] = c
 		return
 	}
-	if len(*other) == maxOther {
-		r.drop("key %q: there are more than %d keys that are not known", m.Name, maxOther)
+	if r.others == maxOther {
+		r.drop("key %q: there are more than %d keys that are not known", clip(m.Name), maxOther)
 		return
 	}
+	r.others++
 	*other = append(*other, c)
 }
 
@@ -172,14 +196,36 @@ func write(fields []field, other []cmcd.CustomValue, dictionary bool) []string {
 	return parts
 }
 
-// isMember reports whether s is one member of that name, and one parameter as well if it is not for a
-// dictionary.
+// isMember reports whether s is one member of that name without spaces outside of strings, and one parameter
+// as well if it is not for a dictionary.
 func isMember(s, name string, dictionary bool) bool {
 	members, errs := sf.ParseDictionary(s)
-	if len(errs) > 0 || len(members) != 1 || members[0].Name != name || members[0].Raw != s {
+	if len(errs) > 0 || len(members) != 1 || members[0].Name != name || members[0].Raw != s || withoutSpaces(s) != s {
 		return false
 	}
 	return dictionary || !members[0].List && len(members[0].Params) == 0
+}
+
+// withoutSpaces returns s without the spaces that are not in a string.
+func withoutSpaces(s string) string {
+	if strings.IndexByte(s, ' ') < 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	inString := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\' && i+1 < len(s):
+			b = append(b, c)
+			i++
+		case !inString && c == ' ':
+			continue
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
 }
 
 // quoted returns s as a string of a structured field. What that cannot have becomes a question mark.

@@ -50,7 +50,8 @@ func (s *Static) fields() []field {
 	}
 }
 
-// ParseStatic reads the CMSD-Static headers of a response. The error tells what was dropped.
+// ParseStatic reads the CMSD-Static headers of a response. The error tells what was dropped. Of keys that are not
+// known there are 64 at most.
 func ParseStatic(headers ...string) (Static, error) {
 	var s Static
 	r := reader{header: StaticHeader}
@@ -65,7 +66,8 @@ func ParseStatic(headers ...string) (Static, error) {
 }
 
 // String returns the value of the CMSD-Static header, "" if there is nothing to say. What cannot be
-// written is left out: tokens that are none, numbers below 0 or of more than 15 digits.
+// written is left out: tokens that are none, numbers below 0 or of more than 15 digits, and custom values that would
+// need a space outside of a string: lists of several items.
 func (s *Static) String() string {
 	written := *s
 	written.Next = strings.ReplaceAll(url.QueryEscape(s.Next), "+", "%20")

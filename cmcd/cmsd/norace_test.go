@@ -1,0 +1,5 @@
+//go:build !race
+
+package cmsd
+
+const raceDetector = false

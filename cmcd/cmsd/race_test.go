@@ -1,0 +1,6 @@
+//go:build race
+
+package cmsd
+
+// raceDetector takes memory that is not that of the code.
+const raceDetector = true
