@@ -3,7 +3,7 @@
 // lenient decoding of package cmcd: it drops nothing and forgives nothing, and one run finds all
 // that is wrong. It is made for those who build players, and for their CI.
 //
-// What a sentence with MUST says is an error, what one with SHOULD says is a warning; the few
+// What a sentence with MUST or Table 1 says is an error, what one with SHOULD says is a warning; the few
 // exceptions have their reason in the table of rules, rules.go. Each [Issue] names its rule by a
 // word that stays the same, so that a caller can choose, and the section that it comes from.
 //
