@@ -158,7 +158,14 @@ func TestAllVectors(t *testing.T) {
 		}
 	}
 	agreed := 100 - 100*float64(len(deviating))/float64(len(ids))
-	t.Logf("%d vectors, %d deviations: %.2f %%", len(ids), len(deviating), agreed)
+	own := 0 // of the reference library, without the examples of the specification
+	for id := range ids {
+		if strings.HasPrefix(id, "cml.") {
+			own++
+		}
+	}
+	t.Logf("%d vectors, %d deviations: %.2f %%; of the reference's own %d: %.2f %%", len(ids), len(deviating), agreed, own,
+		100-100*float64(len(deviating))/float64(own))
 	if len(ids) != 557 || agreed < 99 {
 		t.Errorf("%d of 557 vectors, of which %.2f %% agree, want 99 %%", len(ids), agreed)
 	}
