@@ -140,7 +140,7 @@ func TestRecord(t *testing.T) {
 		{`e=bc,ts=1,v=2`, event, "e missing br"},
 		{`e=b,ts=1,v=2`, event, ""},
 		{`e=pr,pr=1,ts=1,v=2`, event, ""},
-		{`e=pr,ts=1,v=2`, event, "w missing pr"},
+		{`e=pr,ts=1,v=2`, event, "e missing pr"},
 		{`e=h,ts=1,v=2`, event, "w missing h"},
 		{`e=c,ts=1,v=2`, event, "e missing cid"},
 		{`cmsdd="QQ==",cmsds="=",e=rr,smrt="QQ",ts=1,url="x",v=2`, event, "e base64 cmsds, e base64 smrt"},

@@ -31,7 +31,6 @@ type vector struct {
 // deviations are the vectors where the reference is wrong.
 var deviations = map[string]string{
 	"cml.cmcd-validateCmcdStructure.014.0": "CTA-5004-B §4.3 Table 1, e: the event b without bg means that the player is no longer in the background; the reference wants bg",
-	"cml.cmcd-validateCmcdStructure.010.0": "CTA-5004-B §4.3 Table 1, pr: SHOULD be sent only if it is not 1.00, so that the event pr without it can mean that; a warning here, an error there",
 	"cml.cmcd-validateCmcdValues.016.0":    "CTA-5004 §3.2 item 4: version 1 does not say which type a custom key has; the reference applies the rule of version 2",
 }
 
@@ -164,10 +163,10 @@ func TestAllVectors(t *testing.T) {
 			own++
 		}
 	}
-	t.Logf("%d vectors, %d deviations: %.2f %%; of the reference's own %d: %.2f %%", len(ids), len(deviating), agreed, own,
-		100-100*float64(len(deviating))/float64(own))
-	if len(ids) != 557 || agreed < 99 {
-		t.Errorf("%d of 557 vectors, of which %.2f %% agree, want 99 %%", len(ids), agreed)
+	agreedOwn := 100 - 100*float64(len(deviating))/float64(own)
+	t.Logf("%d vectors, %d deviations: %.2f %%; of the reference's own %d: %.2f %%", len(ids), len(deviating), agreed, own, agreedOwn)
+	if len(ids) != 557 || agreedOwn < 99 {
+		t.Errorf("%d of 557 vectors; of the reference's own %.2f %% agree, want 99 %%", len(ids), agreedOwn)
 	}
 }
 

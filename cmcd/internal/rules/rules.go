@@ -41,7 +41,7 @@ func Partner(event string) (k cmcd.Key, need Need, ok bool) {
 	case "h":
 		return cmcd.KeyH, Should, true
 	case "pr": // without pr: the rate is 1 again, where pr should not be sent
-		return cmcd.KeyPR, Should, true
+		return cmcd.KeyPR, Telling, true
 	case "ps":
 		return cmcd.KeySTA, Must, true
 	case "rr":
