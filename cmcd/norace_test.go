@@ -1,0 +1,5 @@
+//go:build !race
+
+package cmcd
+
+const raceDetector = false
