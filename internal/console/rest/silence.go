@@ -41,7 +41,7 @@ func (h *Handler) registerSilence() {
 	huma.Register(h.api, huma.Operation{
 		OperationID: "silenceSession", Method: http.MethodPut, Path: "/api/v1/sessions/{sid}/silence", Tags: []string{"sessions"},
 		Summary:     "Tell a player to stop posting reports",
-		Description: "The collector of this node answers the session's reports with 410 and drops them. Players then post nothing more to that address for the rest of the session.",
+		Description: "The collector of this node drops the session's reports and answers them with 410, the first five on each address; players then post nothing more there for the rest of the session. A player that goes on is answered 204.",
 		Errors:      []int{http.StatusBadRequest},
 	}, h.silence)
 	huma.Register(h.api, huma.Operation{

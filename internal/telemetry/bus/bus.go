@@ -109,7 +109,8 @@ func (b *Bus) Accept(ctx context.Context, reports []telemetry.Report) error {
 	return nil
 }
 
-// Load returns how full the fullest queue is, from 0 to 1.
+// Load returns how full the fullest queue is, from 0 to 1. Above three quarters only reports are in the way
+// of reports.
 func (b *Bus) Load() float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -149,8 +150,8 @@ func (b *Bus) closeBatch() {
 	}
 	for _, q := range b.sinks {
 		switch {
-		case q.put(batch):
-		case q.put(telemetry.Batch{Reports: batch.Reports}): // Accept found room for them
+		case len(batch.Requests) > 0 && q.put(batch, b.config.requestRecords()):
+		case q.put(telemetry.Batch{Reports: batch.Reports}, b.config.QueueRecords): // Accept found room for them
 			b.drop(q.name, full, len(batch.Requests))
 		default:
 			b.drop(q.name, full, batch.Len())

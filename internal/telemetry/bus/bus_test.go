@@ -125,6 +125,25 @@ func TestABacklogIsTakenInLargerPieces(t *testing.T) {
 	})
 }
 
+// Nobody was told that a request is safe; so requests go first.
+func TestRequestsMakeRoomForReports(t *testing.T) {
+	b := newBus(t, func(c *Config) { c.QueueRecords, c.BatchRecords = 400, 10 })
+	b.Subscribe("s", &recorder{})
+	for range 1000 {
+		b.Request(telemetry.Request{})
+	}
+	if load := b.Load(); load != 0.75 || b.Dropped() != 700 {
+		t.Errorf("load %v with %d requests dropped, want 0.75 and 700", load, b.Dropped())
+	}
+	taken := 0
+	for b.Accept(t.Context(), make([]telemetry.Report, 10)) == nil {
+		taken += 10
+	}
+	if load := b.Load(); load != 1 || taken != 100 || b.Dropped() != 700 {
+		t.Errorf("load %v with %d reports taken and %d records dropped, want 1, 100 and 700", load, taken, b.Dropped())
+	}
+}
+
 func TestRetriesBackOffAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, func(c *Config) { c.RetryMin, c.RetryMax, c.RetryAge = time.Second, 4*time.Second, 15*time.Second })

@@ -13,7 +13,7 @@ type Config struct {
 	// AppendRecords is how many records of a backlog a sink is given at once.
 	AppendRecords int `yaml:"append_records"`
 	// QueueRecords is how many records may wait for each sink. A record takes about 1.5 kB, which
-	// all sinks share.
+	// all sinks share. Requests find no room any more when it is three quarters full, reports when it is full.
 	QueueRecords int `yaml:"queue_records"`
 	// RetryMin and RetryMax are the shortest and longest pause before a batch that a sink could not
 	// take is tried again; after RetryAge it is dropped.
@@ -23,6 +23,9 @@ type Config struct {
 	// FlushTimeout is how long the bus goes on when it is told to stop, to empty its queues.
 	FlushTimeout time.Duration `yaml:"flush_timeout"`
 }
+
+// requestRecords is how full a queue may be for requests.
+func (c Config) requestRecords() int { return c.QueueRecords * 3 / 4 }
 
 // DefaultConfig returns the values that hold for one busy machine.
 func DefaultConfig() Config {
@@ -50,8 +53,8 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s is %d: expected at least 1", v.key, v.n)
 		}
 	}
-	if c.QueueRecords < c.BatchRecords {
-		return fmt.Errorf("queue_records is %d: expected at least batch_records (%d)", c.QueueRecords, c.BatchRecords)
+	if c.requestRecords() < c.BatchRecords {
+		return fmt.Errorf("queue_records is %d: expected at least %d, a third more than batch_records", c.QueueRecords, (4*c.BatchRecords+2)/3)
 	}
 	for _, v := range []struct {
 		key string

@@ -51,14 +51,14 @@ func (q *sinkQueue) waiting() int {
 	return q.records
 }
 
-// put queues a batch; false if there is no room.
-func (q *sinkQueue) put(batch telemetry.Batch) bool {
+// put queues a batch; false if there would be more records than limit.
+func (q *sinkQueue) put(batch telemetry.Batch, limit int) bool {
 	if batch.Len() == 0 {
 		return true
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.records+batch.Len() > q.bus.config.QueueRecords {
+	if q.records+batch.Len() > limit {
 		return false
 	}
 	q.batches = append(q.batches, batch)

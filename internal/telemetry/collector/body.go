@@ -35,6 +35,8 @@ type batch struct {
 	// those behind max_body_bytes.
 	tooMany, tooLong int
 
+	// path is where the body was posted to.
+	path string
 	// silenced are the sessions of the body that are to send nothing, as far as they are few; tell says
 	// that one of them is to be told so.
 	silenced []sessionKey
@@ -229,7 +231,7 @@ func (h *Handler) cutOff(b *batch, rest io.Reader, began time.Time) {
 	var lines lineCounter
 	whole := int(h.config.MaxBodyBytes)
 	if !b.isJSON() { // a record is whole with its line feed
-		whole = bytes.LastIndexByte(b.data[:whole], '\n') + 1
+		whole = bytes.LastIndexByte(b.data, '\n') + 1 // which may be the byte behind the limit
 	}
 	lines.add(b.data[whole:])
 	piece := make([]byte, 16<<10)

@@ -142,12 +142,17 @@ func appendAll(b []byte, texts ...string) []byte {
 func resendableID(ms float64, name []byte) uuid.UUID {
 	const limit = 1<<48 - 1
 	at := uint64(min(max(ms, 0), limit))
-	hash := sha256.Sum256(name)
-	var id uuid.UUID
+	id := hashID(name)
 	for i := range 6 {
 		id[i] = byte(at >> (8 * (5 - i)))
 	}
-	copy(id[6:], hash[:])
+	return id
+}
+
+// hashID makes an ID of a name alone: 122 bits of its SHA-256.
+func hashID(name []byte) uuid.UUID {
+	hash := sha256.Sum256(name)
+	id := uuid.UUID(hash[:16])
 	id[6] = id[6]&0x0f | resendable<<4
 	id[8] = id[8]&0x3f | 0x80
 	return id

@@ -284,7 +284,11 @@ func (h *Handler) notePanic(p any) {
 
 // keep hands those records of the body to the bus that are to be kept, and counts what became of all.
 func (h *Handler) keep(b *batch, r *http.Request, now time.Time) {
-	for _, session := range h.state.admit(b, h.load(), now) {
+	b.path = r.URL.Path
+	admitted := h.state.admit(b, h.load(), now)
+	h.metrics.missing.Add(float64(admitted.missing))
+	h.metrics.late.Add(float64(admitted.late))
+	for _, session := range admitted.flooding {
 		h.metrics.silences.WithLabelValues(byFlood).Inc()
 		h.log.Warn("session silenced: it posts too much", "session", telemetry.Clip(session), "records_per_minute", h.config.MaxSessionRecords, "for", h.config.SilenceTime)
 	}
@@ -304,9 +308,7 @@ func (h *Handler) keep(b *batch, r *http.Request, now time.Time) {
 			h.refuseAll(b, err)
 		}
 	}
-	missing, late := h.state.commit(b)
-	h.metrics.missing.Add(float64(missing))
-	h.metrics.late.Add(float64(late))
+	h.state.commit(b)
 	h.count(b)
 }
 

@@ -45,7 +45,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxBodyBytes: 1 << 20, BodyTimeout: 10 * time.Second, MaxRecordBytes: 16 << 10, MaxRecords: 1000, MaxKeys: 64,
 		AcceptTimeout: 5 * time.Second,
-		Sample:        1, ShedLoad: 0.5,
+		Sample:        1, ShedLoad: 0.75,
 		MaxSessionRecords: 6000, SilenceTime: 10 * time.Minute,
 		Sessions: 1 << 16, RememberRecords: 1 << 18,
 	}

@@ -36,7 +36,7 @@ func parseEvent(h *Handler, raw []byte, _ bool, r *record, report *telemetry.Rep
 		return invalidEvent
 	}
 	name := appendAll(make([]byte, 0, 512), "event", report.CMCD.Text(cmcd.KeySID), event.ID)
-	report.ID = resendableID(float64(event.Time.UnixMilli()), name)
+	report.ID = hashID(name) // of what names the event, whatever time it says
 	return taken
 }
 

@@ -245,7 +245,7 @@ func TestOddEventsAreTaken(t *testing.T) {
 func TestAnEventThatIsSentAgainIsLeftOut(t *testing.T) {
 	r := newRig(t, nil)
 	r.events("", event(t))
-	if status, answer, got := r.events("", event(t, `city:"Elsewhere"`)); status != 200 || answer.Duplicates != 1 || len(got) != 0 {
+	if status, answer, got := r.events("", event(t, `city:"Elsewhere"`, `event_timestamp:"2025-08-11T15:00:00Z"`)); status != 200 || answer.Duplicates != 1 || len(got) != 0 {
 		t.Errorf("status %d, answer %+v, want a duplicate", status, answer)
 	}
 	if _, answer, _ := r.events("", event(t, `session_id:"other"`)); answer.Accepted != 1 {

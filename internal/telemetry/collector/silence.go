@@ -1,6 +1,9 @@
 package collector
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // maxSilenced is how many sessions can be silenced at a time.
 const maxSilenced = 10_000
@@ -11,7 +14,7 @@ const (
 	byHand  = "hand"
 )
 
-// maxRefusals is how often a silenced session is answered 410. hls.js and Shaka Player need to be told once for
+// maxRefusals is how often a silenced session is answered 410 on each of its paths. hls.js and Shaka Player need to be told once for
 // each address; dash.js 5.2 takes any refusal for a failure, and sends everything again with every event until
 // it is told that it was taken.
 const maxRefusals = 5
@@ -19,7 +22,12 @@ const maxRefusals = 5
 // silence says until when a session is to send nothing, and how often it has been told so.
 type silence struct {
 	until time.Time
-	told  int
+	told  []telling
+}
+
+type telling struct {
+	target targetKey
+	times  int
 }
 
 // silences are the sessions that are to send nothing.
@@ -34,10 +42,19 @@ func (s silences) has(k sessionKey, now time.Time) bool {
 	return ok
 }
 
-// tell reports whether a silenced session is to be told so once more.
-func (s silences) tell(k sessionKey) bool {
-	s[k].told++
-	return s[k].told <= maxRefusals
+// tell reports whether a silenced session is to be told so once more on that path.
+func (s silences) tell(k sessionKey, target targetKey) bool {
+	told := &s[k].told
+	i := slices.IndexFunc(*told, func(t telling) bool { return t.target == target })
+	if i < 0 {
+		if len(*told) == maxTargets {
+			return false
+		}
+		i = len(*told)
+		*told = append(*told, telling{target: target})
+	}
+	(*told)[i].times++
+	return (*told)[i].times <= maxRefusals
 }
 
 // put silences a session. If there are too many, the one goes whose time is up first.

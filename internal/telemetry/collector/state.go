@@ -36,6 +36,8 @@ type state struct {
 type session struct {
 	// offset is the smallest difference so far between the receipt of a report and its ts.
 	offset *time.Duration
+	// stray is the offset of the last report that was far from it.
+	stray *time.Duration
 	// minute is the Unix time of the minute in which posted records came.
 	minute int64
 	posted int
@@ -66,9 +68,14 @@ func (s *state) session(k sessionKey) *session {
 
 func (s *state) key(id string) sessionKey { return sessionKey(maphash.String(s.seed, id)) }
 
+// admission is what admit has found out beside what becomes of each record.
+type admission struct {
+	flooding      []string // sessions that it has silenced
+	missing, late uint64   // by the sequence numbers
+}
+
 // admit decides which of the records that could be read are to be kept, and completes their reports.
-// It returns the sessions that it has silenced.
-func (s *state) admit(b *batch, load float64, now time.Time) (flooding []string) {
+func (s *state) admit(b *batch, load float64, now time.Time) (a admission) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept := s.shedding.kept(load, now)
@@ -82,15 +89,19 @@ func (s *state) admit(b *batch, load float64, now time.Time) (flooding []string)
 		var known *session
 		if sid != "" {
 			r.session = s.key(sid)
+			known = s.session(r.session)
+			// Whatever becomes of it, it has arrived.
+			missing, late := known.number(targetKey(maphash.String(s.seed, report.Path)), report)
+			a.missing += missing
+			a.late += late
 			if s.silences.has(r.session, now) {
 				r.outcome = silenced
 				b.toTell(r.session)
 				continue
 			}
-			known = s.session(r.session)
 			if known.flood(now, s.config.MaxSessionRecords) {
 				s.silences.put(r.session, now.Add(s.config.SilenceTime), now)
-				flooding = append(flooding, sid)
+				a.flooding = append(a.flooding, sid)
 				r.outcome = silenced
 				b.toTell(r.session)
 				continue
@@ -109,13 +120,14 @@ func (s *state) admit(b *batch, load float64, now time.Time) (flooding []string)
 		}
 	}
 	if b.onlySilenced() {
+		target := targetKey(maphash.String(s.seed, b.path))
 		for _, session := range b.silenced {
-			if s.silences.has(session, now) && s.silences.tell(session) {
+			if s.silences.has(session, now) && s.silences.tell(session, target) {
 				b.tell = true
 			}
 		}
 	}
-	return flooding
+	return a
 }
 
 // keep says whether the session of the report is among those to be kept.
@@ -140,33 +152,33 @@ func (s *state) has(id uuid.UUID) bool {
 	return ok
 }
 
-// commit takes note of the records that the bus has accepted; a record that it has not is as if it
-// had never come, so that a resend of it is taken.
-func (s *state) commit(b *batch) (missing, late uint64) {
+// commit takes note of the records that the bus has accepted; one that it has not is not remembered, so that a
+// resend of it is taken.
+func (s *state) commit(b *batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range b.records {
 		r := &b.records[i]
-		if r.outcome != taken {
-			continue
+		if r.outcome == taken && b.reports[r.report].ID.Version() == resendable {
+			s.remembered.put(b.reports[r.report].ID, struct{}{})
 		}
-		report := &b.reports[r.report]
-		if report.ID.Version() == resendable {
-			s.remembered.put(report.ID, struct{}{})
-		}
-		sn, ok := report.CMCD.Number(cmcd.KeySN)
-		if !ok || r.session == 0 || sn < 0 || sn > 1<<53 || sn != math.Trunc(sn) {
-			continue
-		}
-		sequence, first := s.session(r.session).sequence(targetKey(maphash.String(s.seed, report.Path)), uint64(sn))
-		if sequence == nil || first {
-			continue
-		}
-		gap, wasMissing := sequence.add(uint64(sn))
-		missing += gap
-		if wasMissing {
-			late++
-		}
+	}
+}
+
+// number takes note of the sequence number of a report, and returns how many records it shows to be missing, and
+// how many that were missing are not any more.
+func (s *session) number(target targetKey, r *telemetry.Report) (missing, late uint64) {
+	sn, ok := r.CMCD.Number(cmcd.KeySN)
+	if !ok || sn < 0 || sn > 1<<53 || sn != math.Trunc(sn) {
+		return 0, 0
+	}
+	sequence, first := s.sequence(target, uint64(sn))
+	if sequence == nil || first {
+		return 0, 0
+	}
+	missing, wasMissing := sequence.add(uint64(sn))
+	if wasMissing {
+		late = 1
 	}
 	return missing, late
 }
@@ -183,13 +195,28 @@ func (s *session) flood(now time.Time, limit int) bool {
 	return s.posted > limit
 }
 
+// agreement is how far the offsets of one clock may be apart. Reports may wait for hours before they are posted;
+// what is further off is another clock, or none.
+const agreement = 24 * time.Hour
+
 // clockOffset takes note of a report, and returns the smallest offset so far. The ts of a response is
-// when its request began, which may be long ago.
+// when its request began, which may be long ago. A single time that is far from all others is not
+// believed: a device that has just been switched on, a number that is no time. Where a second one agrees with it
+// the clock was set.
 func (s *session) clockOffset(r *telemetry.Report) *time.Duration {
-	if ts, ok := playerClock(&r.CMCD); ok && r.CMCD.Text(cmcd.KeyE) != "rr" {
-		if offset := r.Time.Sub(ts); s.offset == nil || offset < *s.offset {
-			s.offset = &offset
-		}
+	ts, ok := playerClock(&r.CMCD)
+	if !ok || r.CMCD.Text(cmcd.KeyE) == "rr" {
+		return s.offset
+	}
+	offset := r.Time.Sub(ts)
+	switch {
+	case s.offset == nil, s.stray != nil && (offset-*s.stray).Abs() <= agreement && (offset-*s.offset).Abs() > agreement:
+		s.offset, s.stray = &offset, nil
+	case (offset - *s.offset).Abs() > agreement:
+		s.stray = &offset
+		return nil
+	case offset < *s.offset:
+		s.offset = &offset
 	}
 	return s.offset
 }

@@ -378,7 +378,7 @@ func TestSilencesAreBounded(t *testing.T) {
 
 func TestASampleKeepsWholeSessions(t *testing.T) {
 	keep := func(sample, load float64, session string) bool {
-		r := newRig(t, func(c *Config) { c.Sample = sample })
+		r := newRig(t, func(c *Config) { c.Sample, c.ShedLoad = sample, 0.5 })
 		r.load = load
 		status, n := r.records(fmt.Sprintf(`e=t,sid="%s",v=2`, session), fmt.Sprintf(`e=ps,sid="%s",v=2`, session))
 		if status != 204 || n == 1 {
@@ -466,5 +466,72 @@ func TestSheddingFollowsTheLoad(t *testing.T) {
 	always := shedding{}
 	if got := always.kept(0.25, now); got != 0.75 {
 		t.Errorf("a threshold of 0 keeps %v at a load of a quarter", got)
+	}
+}
+
+// What the collector itself leaves out has not been lost on the way.
+func TestWhatIsLeftOutHereIsNotMissing(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ShedLoad = 0.5 })
+	record := func(n int) string { return fmt.Sprintf(`e=t,sid="s",sn=%d,ts=%d,v=2`, n, n+1) }
+	r.expect(204, 1, record(0))
+	r.load = 1
+	for n := 1; n < 50; n++ {
+		r.expect(204, 0, record(n))
+	}
+	r.load, r.clock = 0, r.clock.Add(time.Hour)
+	r.expect(204, 1, record(50))
+	r.Silence("s", time.Minute)
+	r.expect(410, 0, record(51))
+	r.clock = r.clock.Add(time.Hour)
+	r.refuse = telemetry.ErrFull
+	r.expect(204, 0, record(52))
+	r.refuse = nil
+	r.expect(204, 1, record(53))
+	r.expect(204, 1, record(55)) // 54 is the one that never came
+	if n := testutil.ToFloat64(r.metrics.missing); n != 1 {
+		t.Errorf("%v records are missing, want 1", n)
+	}
+}
+
+// One time that is no clock's does not tell the clock of all that come after it.
+func TestAWildTimeIsNotTheClock(t *testing.T) {
+	r := newRig(t, nil)
+	at := func(n int, ts time.Time) string { return fmt.Sprintf(`e=t,sid="s",sn=%d,ts=%d,v=2`, n, ts.UnixMilli()) }
+	offset := func() string {
+		last := r.reports[len(r.reports)-1].ClockOffset
+		if last == nil {
+			return "none"
+		}
+		return last.String()
+	}
+	hour := now.Add(-time.Hour)
+	for _, step := range []struct{ record, want string }{
+		{at(0, time.UnixMilli(5000)), now.Sub(time.UnixMilli(5000)).String()}, // the device has just been switched on
+		{at(1, hour), "none"},   // whom to believe?
+		{at(2, hour), "1h0m0s"}, // two agree
+		{at(3, time.UnixMilli(253402300000000)), "none"},
+		{at(4, hour.Add(time.Second)), "59m59s"},
+		{at(5, hour), "59m59s"},
+	} {
+		r.expect(204, 1, step.record)
+		if got := offset(); got != step.want {
+			t.Errorf("after %s the clock is off by %s, want %s", step.record, got, step.want)
+		}
+	}
+}
+
+func TestSilenceIsToldOnEachPath(t *testing.T) {
+	r := newRig(t, nil)
+	r.Silence("s", time.Hour)
+	for _, path := range []string{"/cmcd/a", "/cmcd/b"} {
+		for n := range maxRefusals + 2 {
+			want := 410
+			if n >= maxRefusals {
+				want = 204
+			}
+			if resp, _ := r.send(r, path, "", fmt.Sprintf(`e=t,sid="s",sn=%d,ts=1,v=2`, n), nil); resp.StatusCode != want {
+				t.Errorf("%s, %d: status %d, want %d", path, n, resp.StatusCode, want)
+			}
+		}
 	}
 }

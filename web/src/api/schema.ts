@@ -153,7 +153,7 @@ export interface paths {
         get?: never;
         /**
          * Tell a player to stop posting reports
-         * @description The collector of this node answers the session's reports with 410 and drops them. Players then post nothing more to that address for the rest of the session.
+         * @description The collector of this node drops the session's reports and answers them with 410, the first five on each address; players then post nothing more there for the rest of the session. A player that goes on is answered 204.
          */
         put: operations["silenceSession"];
         post?: never;
