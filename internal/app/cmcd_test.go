@@ -44,7 +44,9 @@ func TestTheWatchPageCanAsk(t *testing.T) {
 	defer n.giveBack()
 	public := n.edge.handler()
 	w := httptest.NewRecorder()
-	public.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/watch/validate", strings.NewReader(`{"records":[{"kind":"query","text":"CMCD=br%3D3000%2Cv%3D2"}]}`)))
+	r := httptest.NewRequest(http.MethodPost, "/watch/validate", strings.NewReader(`{"records":[{"kind":"query","text":"CMCD=br%3D3000%2Cv%3D2"}]}`))
+	r.Header.Set("Content-Type", "application/json")
+	public.ServeHTTP(w, r)
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"rule":"type"`) {
 		t.Errorf("POST: %d %s", w.Code, w.Body)
 	}

@@ -57,7 +57,7 @@ func (r *edgeRole) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/live/", r.edge)
 	mux.Handle("/api/v1/events", r.collector.Events())
-	mux.Handle("POST "+watchValidation, rest.NewViewersValidation(watchValidation, examineCMCD))
+	mux.Handle("POST "+watchValidation, rest.NewViewersValidation(examineCMCD))
 	mux.Handle("/", r.pages.Watch())
 	for _, short := range []string{"GET /{$}", "GET /watch"} {
 		mux.Handle(short, http.RedirectHandler("/watch/", http.StatusFound))

@@ -76,8 +76,9 @@ func New(set Settings) (*Handler, error) {
 	h := &Handler{mux: http.NewServeMux(), set: set}
 	h.api = humago.New(h.mux, description(set.Version))
 	h.register()
-	newValidation(set.Examine, operatorLimits).register(h.api, "/api/v1/cmcd/validate")
+	h.mux.Handle("POST /api/v1/cmcd/validate", newValidation(set.Examine, operatorLimits))
 	h.registerSilence()
+	describeValidation(h.api.OpenAPI(), "/api/v1/cmcd/validate")
 	describeEvents(h.api.OpenAPI())
 	neverNull(h.api.OpenAPI())
 	return h, nil

@@ -3,10 +3,13 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,12 +32,16 @@ func examineWords(text CMCDText) iter.Seq[CMCDRecord] {
 
 func post(h http.Handler, target, body string) (int, CMCDRecords, string) {
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	h.ServeHTTP(w, r)
+	h.ServeHTTP(w, question(target, strings.NewReader(body)))
 	var answer CMCDRecords
 	_ = json.Unmarshal(w.Body.Bytes(), &answer)
 	return w.Code, answer, w.Body.String()
+}
+
+func question(target string, body io.Reader) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, target, body)
+	r.Header.Set("Content-Type", "application/json")
+	return r
 }
 
 // texts is a request with n texts.
@@ -51,7 +58,7 @@ const (
 func TestValidation(t *testing.T) {
 	for path, h := range map[string]http.Handler{
 		operators: newHandler(t, &engines{}),
-		viewers:   NewViewersValidation(viewers, examineWords),
+		viewers:   NewViewersValidation(examineWords),
 	} {
 		status, answer, body := post(h, path, `{"records":[{"kind":"query","text":"a"},{"kind":"body","text":"bb c","content_type":"text/cmcd"}]}`)
 		if status != http.StatusOK || len(answer.Records) != 3 || answer.Truncated {
@@ -72,7 +79,7 @@ func TestValidation(t *testing.T) {
 
 // What a stranger asks for is bounded: in what is read, in what is looked at, in what is answered.
 func TestValidationIsBounded(t *testing.T) {
-	private, public := newHandler(t, &engines{}), NewViewersValidation(viewers, examineWords)
+	private, public := newHandler(t, &engines{}), NewViewersValidation(examineWords)
 	for name, c := range map[string]struct {
 		h            http.Handler
 		path, body   string
@@ -91,6 +98,17 @@ func TestValidationIsBounded(t *testing.T) {
 		"no records":                      {public, viewers, `{"records":[]}`, 422, 0, 0, false},
 		"an unknown kind":                 {public, viewers, `{"records":[{"kind":"film","text":""}]}`, 422, 0, 0, false},
 		"no JSON":                         {public, viewers, `br=1`, 400, 0, 0, false},
+		"JSON that is cut off":            {public, viewers, `{"records":[{"kind":"query","text":"a"}`, 400, 0, 0, false},
+		"more than JSON":                  {public, viewers, texts(1, "a") + `{}`, 400, 0, 0, false},
+		"nothing":                         {public, viewers, ``, 400, 0, 0, false},
+		"an array":                        {public, viewers, `[]`, 422, 0, 0, false},
+		"no texts":                        {public, viewers, `{}`, 422, 0, 0, false},
+		"a record that is none":           {public, viewers, `{"records":[null]}`, 422, 0, 0, false},
+		"records that are none":           {public, viewers, `{"records":{}}`, 422, 0, 0, false},
+		"no text":                         {public, viewers, `{"records":[{"kind":"query"}]}`, 422, 0, 0, false},
+		"a text that is none":             {public, viewers, `{"records":[{"kind":"query","text":5}]}`, 422, 0, 0, false},
+		"one member more":                 {public, viewers, `{"records":[{"kind":"query","text":"a"}],"x":1}`, 422, 0, 0, false},
+		"one member more in a text":       {public, viewers, `{"records":[{"kind":"query","text":"a","x":1}]}`, 422, 0, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, answer, body := post(c.h, c.path, c.body)
@@ -105,11 +123,185 @@ func TestValidationIsBounded(t *testing.T) {
 	}
 }
 
+// What is no question costs little, and is not answered with itself.
+func TestValidationOfHostileBodies(t *testing.T) {
+	const size = 64<<10 - 20
+	fill := func(before, piece, after string) string {
+		return before + strings.TrimSuffix(strings.Repeat(piece, (size-len(before)-len(after))/len(piece)), ",") + after
+	}
+	var properties strings.Builder
+	for i := 0; properties.Len() < size-40; i++ {
+		fmt.Fprintf(&properties, `,"a%d":1`, i)
+	}
+	for path, h := range map[string]http.Handler{
+		operators: newHandler(t, &engines{}),
+		viewers:   NewViewersValidation(examineWords),
+	} {
+		for name, body := range map[string]string{
+			"unknown properties":           `{` + properties.String()[1:] + `}`,
+			"unknown properties in a text": `{"records":[{` + properties.String()[1:] + `}]}`,
+			"empty records":                fill(`{"records":[`, `{},`, `]}`),
+			"wrong kinds":                  fill(`{"records":[`, `{"kind":"x","text":""},`, `]}`),
+			"numbers":                      fill(`{"records":[`, `1,`, `]}`),
+			"nested arrays":                fill(`{"records":[`, `[`, ``),
+			"nested objects":               fill(``, `{"records":`, ``),
+			"a long name":                  fill(`{"`, `x`, `":1}`),
+			"a long kind":                  fill(`{"records":[{"text":"","kind":"`, `x`, `"}]}`),
+			"blanks":                       fill(``, ` `, ``),
+			"commas":                       fill(`{"records":[`, `,`, ``),
+		} {
+			began := time.Now()
+			status, _, answer := post(h, path, body)
+			if status != http.StatusBadRequest && status != http.StatusUnprocessableEntity || len(answer) > 1<<10 || time.Since(began) > time.Second {
+				t.Errorf("%s: %s: %d with %d bytes after %v: %.200s", path, name, status, len(answer), time.Since(began), answer)
+			}
+		}
+	}
+}
+
+// An answer has a bound whatever is found.
+func TestValidationAnswersAreBounded(t *testing.T) {
+	long := strings.Repeat("\u2028", 20_000)
+	h := NewViewersValidation(func(CMCDText) iter.Seq[CMCDRecord] {
+		return func(yield func(CMCDRecord) bool) {
+			for {
+				issue := CMCDIssue{Severity: "error", Key: long, Rule: "type", Section: "§", Message: long}
+				if !yield(CMCDRecord{Mode: "event", Error: long, Issues: []CMCDIssue{issue, issue, issue, issue}}) {
+					return
+				}
+			}
+		}
+	})
+	status, answer, body := post(h, viewers, texts(50, "a"))
+	if status != http.StatusOK || !answer.Truncated || len(answer.Records) != 50 || len(body) > 1<<20 {
+		t.Errorf("%d with %d records in %d bytes, truncated %v", status, len(answer.Records), len(body), answer.Truncated)
+	}
+	if got := answer.Records[0].Issues[0].Message; !strings.HasSuffix(got, "…") || !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) {
+		t.Errorf("a message is cut to %q", got)
+	}
+}
+
+// A page of another origin can send forms and plain text to a listener that it cannot read from; JSON
+// needs the leave of that listener.
+func TestValidationTakesJSONOnly(t *testing.T) {
+	for path, h := range map[string]http.Handler{
+		operators: newHandler(t, &engines{}),
+		viewers:   NewViewersValidation(examineWords),
+	} {
+		for contentType, want := range map[string]int{
+			"": 415, "text/plain": 415, "application/x-www-form-urlencoded": 415, "text/plain; application/json": 415, "application/jsonp": 415,
+			"application/json": 200, "application/json; charset=utf-8": 200, "Application/JSON": 200,
+		} {
+			w := httptest.NewRecorder()
+			r := question(path, strings.NewReader(texts(1, "a")))
+			r.Header.Set("Content-Type", contentType)
+			if contentType == "" {
+				r.Header.Del("Content-Type")
+			}
+			if h.ServeHTTP(w, r); w.Code != want {
+				t.Errorf("%s: %q is answered %d: %s", path, contentType, w.Code, w.Body)
+			}
+			if w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: %q is answered with %v", path, contentType, w.Header())
+			}
+		}
+	}
+}
+
+// drip is a body that never ends.
+type drip struct {
+	every time.Duration
+	cut   chan struct{} // closed by the deadline
+}
+
+func (d *drip) Read(p []byte) (int, error) {
+	select {
+	case <-d.cut:
+		return 0, os.ErrDeadlineExceeded
+	case <-time.After(d.every):
+		p[0] = ' '
+		return 1, nil
+	}
+}
+
+type cutter struct {
+	*httptest.ResponseRecorder
+	body *drip
+}
+
+func (c cutter) SetReadDeadline(time.Time) error { close(c.body.cut); return nil }
+
+// A body that does not come has a deadline of its own, and holds up nobody.
+func TestValidationOfSlowBodies(t *testing.T) {
+	for name, every := range map[string]time.Duration{"a byte at a time": time.Second, "never a byte": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := NewViewersValidation(examineWords)
+				w := cutter{httptest.NewRecorder(), &drip{every: every, cut: make(chan struct{})}}
+				done := make(chan time.Duration)
+				start := time.Now()
+				go func() {
+					h.ServeHTTP(w, question(viewers, w.body))
+					done <- time.Since(start)
+				}()
+				synctest.Wait()
+				if status, _, body := post(h, viewers, texts(1, "a")); status != http.StatusOK || time.Since(start) > 0 {
+					t.Errorf("another was answered %d after %v: %s", status, time.Since(start), body)
+				}
+				if took := <-done; w.Code != http.StatusRequestTimeout || took > 6*time.Second {
+					t.Errorf("it was answered %d after %v", w.Code, took)
+				}
+			})
+		})
+	}
+}
+
+type stuck struct {
+	*httptest.ResponseRecorder
+	goOn chan struct{}
+}
+
+func (s stuck) Write(p []byte) (int, error) {
+	<-s.goOn
+	return s.ResponseRecorder.Write(p)
+}
+
+// Who does not take the answer holds up nobody. There are so many places; who finds none is not kept waiting.
+func TestValidationHasPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewViewersValidation(examineWords)
+		goOn := make(chan struct{})
+		var all sync.WaitGroup
+		ask := func() {
+			all.Go(func() {
+				h.ServeHTTP(stuck{httptest.NewRecorder(), goOn}, question(viewers, strings.NewReader(texts(1, "a"))))
+			})
+		}
+		ask()
+		synctest.Wait()
+		start := time.Now()
+		if status, _, body := post(h, viewers, texts(1, "a")); status != http.StatusOK || time.Since(start) > 0 {
+			t.Errorf("the second was answered %d after %v: %s", status, time.Since(start), body)
+		}
+		for range viewerLimits.places - 1 {
+			ask()
+		}
+		synctest.Wait()
+		r := httptest.NewRecorder()
+		h.ServeHTTP(r, question(viewers, strings.NewReader(texts(1, "a"))))
+		if r.Code != http.StatusServiceUnavailable || r.Header().Get("Retry-After") == "" || time.Since(start) > 0 {
+			t.Errorf("without a place: %d %v after %v", r.Code, r.Header(), time.Since(start))
+		}
+		close(goOn)
+		all.Wait()
+	})
+}
+
 // Only so many requests are looked at at a time; who waits too long is told so.
 func TestValidationsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun, goOn := make(chan struct{}), make(chan struct{})
-		h := NewViewersValidation(viewers, func(CMCDText) iter.Seq[CMCDRecord] {
+		h := NewViewersValidation(func(CMCDText) iter.Seq[CMCDRecord] {
 			return func(func(CMCDRecord) bool) {
 				begun <- struct{}{}
 				<-goOn
@@ -121,9 +313,11 @@ func TestValidationsTakeTurns(t *testing.T) {
 			first <- status
 		}()
 		<-begun
-		start := time.Now()
-		if status, _, body := post(h, viewers, texts(1, "a")); status != http.StatusServiceUnavailable || time.Since(start) != validationPatience {
-			t.Errorf("the second was answered %d after %v: %s", status, time.Since(start), body)
+		for _, body := range []string{texts(1, "a"), `{"no`} { // not even its JSON is looked at
+			start := time.Now()
+			if status, _, body := post(h, viewers, body); status != http.StatusServiceUnavailable || time.Since(start) != validationPatience {
+				t.Errorf("the second was answered %d after %v: %s", status, time.Since(start), body)
+			}
 		}
 		close(goOn)
 		if status := <-first; status != http.StatusOK {

@@ -278,6 +278,9 @@ export interface components {
             /** @example CMCD=br%3D3000%2Cv%3D2 */
             text: string;
         };
+        CMCDTexts: {
+            records: components["schemas"]["CMCDText"][];
+        };
         Catalogue: {
             /** @description What metrics can be grouped and filtered by. */
             dimensions: string[];
@@ -712,9 +715,6 @@ export interface components {
             /** Format: int64 */
             width?: number;
         };
-        ValidationInputBody: {
-            records: components["schemas"]["CMCDText"][];
-        };
     };
     responses: never;
     parameters: never;
@@ -762,7 +762,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ValidationInputBody"];
+                "application/json": components["schemas"]["CMCDTexts"];
             };
         };
         responses: {
@@ -775,6 +775,24 @@ export interface operations {
                     "application/json": components["schemas"]["CMCDRecords"];
                 };
             };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
             /** @description Request Entity Too Large */
             413: {
                 headers: {
@@ -784,8 +802,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description Unprocessable Entity */
-            422: {
+            /** @description Unsupported Media Type */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -793,8 +811,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description Internal Server Error */
-            500: {
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
