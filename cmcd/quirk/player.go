@@ -1,6 +1,7 @@
 package quirk
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,6 +54,15 @@ func (p Player) String() string {
 
 // Known reports whether habits of the player are known.
 func (p Player) Known() bool { return canonical(p.Name) != "" }
+
+// Anonymous reports whether nothing tells the player: there is no evidence, or only of the browser that
+// it runs in. So it may be any; see [Suspects].
+func (p Player) Anonymous() bool {
+	if p.Evidence != UserAgent {
+		return p.Evidence == ""
+	}
+	return slices.ContainsFunc(families[:], func(f family) bool { return f.name == p.Name && f.kind == browser })
+}
 
 // Is reports whether the player is the one of that name, however it writes itself.
 func (p Player) Is(name string) bool { return p.Name != "" && canonical(p.Name) == name }
@@ -130,34 +140,44 @@ func compare(a, b [3]int) int {
 	return 0
 }
 
-// families are words of user agents and who they are of, the most telling first: a browser's user
-// agent names its ancestors too.
-var families = [...]struct {
+// family is a word of user agents, and who it is of.
+type family struct {
 	word, name string
-	native     bool
-}{
-	{"AndroidXMedia3", Media3, true},
-	{"ExoPlayer", "ExoPlayer", true},
-	{"AppleCoreMedia", AVPlayer, true},
-	{"Lavf/", "FFmpeg", false},
-	{"VLC/", "VLC", false},
-	{"GStreamer", "GStreamer", false},
-	{"curl/", "curl", false},
-	{"Edg/", "Edge", false},
-	{"OPR/", "Opera", false},
-	{"SamsungBrowser/", "Samsung Internet", false},
-	{"Firefox/", "Firefox", false},
-	{"Chrome/", "Chrome", false},
-	{"Safari/", "Safari", false},
+	kind       familyKind
 }
 
-// family returns the player or the browser that a user agent names, "" if it names none, and whether
-// it is a player of its own that sends CMCD.
-func family(userAgent string) (name string, native bool) {
+type familyKind uint8
+
+const (
+	browser familyKind = iota // in which any player may run
+	client                    // that plays by itself
+	native                    // client that sends CMCD
+)
+
+// families are those that are known, the most telling first: a browser's user agent names its ancestors
+// too.
+var families = [...]family{
+	{"AndroidXMedia3", Media3, native},
+	{"ExoPlayer", "ExoPlayer", native},
+	{"AppleCoreMedia", AVPlayer, native},
+	{"Lavf/", "FFmpeg", client},
+	{"VLC/", "VLC", client},
+	{"GStreamer", "GStreamer", client},
+	{"curl/", "curl", client},
+	{"Edg/", "Edge", browser},
+	{"OPR/", "Opera", browser},
+	{"SamsungBrowser/", "Samsung Internet", browser},
+	{"Firefox/", "Firefox", browser},
+	{"Chrome/", "Chrome", browser},
+	{"Safari/", "Safari", browser},
+}
+
+// familyOf returns the player or the browser that a user agent names.
+func familyOf(userAgent string) (family, bool) {
 	for _, f := range families {
 		if strings.Contains(userAgent, f.word) {
-			return f.name, f.native
+			return f, true
 		}
 	}
-	return "", false
+	return family{}, false
 }

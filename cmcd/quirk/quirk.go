@@ -76,7 +76,8 @@ type Quirk struct {
 	With []cmcd.Key
 	// Verdict is what to do.
 	Verdict Verdict
-	// Value is the estimate that IgnoreFirst speaks of, 0 for whatever comes first.
+	// Value is the estimate that IgnoreFirst speaks of, 0 for whatever comes first; or the only number
+	// that Ignore speaks of, 0 for all.
 	Value float64
 	// Suspect is the streaming format (sf) in which a player that is not known may be this one, so
 	// that the verdict holds for it as well; "" if only the player itself is meant.
@@ -126,6 +127,9 @@ func (q *Quirk) Shows(v *cmcd.Values) bool {
 	case IgnoreFirst:
 		n, ok := v.Number(q.Key)
 		return ok && (q.Value == 0 || n == q.Value)
+	case Ignore:
+		n, ok := v.Number(q.Key)
+		return q.Value == 0 || ok && n == q.Value
 	case IgnoreImplausible:
 		return Implausible(q.Key, v)
 	case Corroborate:
@@ -184,7 +188,8 @@ func Of(p Player) Quirks {
 }
 
 // Suspects returns the habits that a player may have of which no more is known than that it plays the
-// streaming format (a token of the key sf): those of the players it could be.
+// streaming format (a token of the key sf): those of the players it could be. They are of use for a
+// player that is [Player.Anonymous]; one that is known is none of the others.
 func Suspects(format string) Quirks {
 	var out Quirks
 	for _, q := range table() {

@@ -57,6 +57,7 @@ func TestVerdicts(t *testing.T) {
 		"Shaka of some version, not starved": {Player{Name: Shaka}, `ot=v`, cmcd.KeyBS, "absent"},
 		"Shaka, an init segment":             {Player{Name: Shaka}, `ot=i`, cmcd.KeyBS, ""},
 		"Video.js, a rate":                   {Player{Name: "videojs"}, `pr=2`, cmcd.KeyPR, "ignore"},
+		"Video.js, a pause":                  {Player{Name: "videojs"}, `pr=0`, cmcd.KeyPR, ""},
 		"a player that is not known":         {Player{Name: "Acme"}, `br=218,ot=a,sf=h`, cmcd.KeyBR, ""},
 		"a browser":                          {Player{Name: "Chrome"}, `br=218,ot=a,sf=h`, cmcd.KeyBR, ""},
 	}
@@ -127,7 +128,7 @@ func TestTheTable(t *testing.T) {
 			t.Errorf("%s: no source", name)
 		case q.Token != "" && q.Key.Type() != cmcd.TokenType:
 			t.Errorf("%s: a token of a key that has none", name)
-		case q.Value != 0 && q.Verdict != IgnoreFirst:
+		case q.Value != 0 && q.Verdict != IgnoreFirst && q.Verdict != Ignore:
 			t.Errorf("%s: a value that means nothing", name)
 		case len(q.Events) > 0 && q.CMCD == 1:
 			t.Errorf("%s: version 1 has no events", name)

@@ -174,15 +174,15 @@ func (s *Signature) Player(userAgent string) (Player, bool) {
 	if name := s.name.get(); name != "" {
 		return Player{Name: name, Version: s.version.get(), Evidence: OwnWord}, true
 	}
-	agent, native := family(userAgent)
+	agent, ok := familyOf(userAgent)
 	// A player that needs no browser is none that does, whatever habits it has taken up.
-	if p, ok := s.byHabit(); ok && !native {
+	if p, told := s.byHabit(); told && agent.kind != native {
 		return p, true
 	}
-	if agent == "" {
+	if !ok {
 		return Player{}, false
 	}
-	return Player{Name: agent, Evidence: UserAgent}, true
+	return Player{Name: agent.name, Evidence: UserAgent}, true
 }
 
 // byHabit returns the player of which the session shows a habit, if it is only one.

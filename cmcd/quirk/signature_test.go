@@ -106,6 +106,27 @@ func TestPlayers(t *testing.T) {
 	}
 }
 
+// A player that is known is not taken for another, be nothing known of its habits.
+func TestAnonymous(t *testing.T) {
+	for _, c := range []struct {
+		player Player
+		want   bool
+	}{
+		{Player{}, true},
+		{Player{Name: "Chrome", Evidence: UserAgent}, true},
+		{Player{Name: "Samsung Internet", Evidence: UserAgent}, true},
+		{Player{Name: "Chrome", Evidence: OwnWord}, false},
+		{Player{Name: "ACME Player", Evidence: OwnWord}, false},
+		{Player{Name: "ExoPlayer", Evidence: UserAgent}, false},
+		{Player{Name: "VLC", Evidence: UserAgent}, false},
+		{Player{Name: HLSJS, Evidence: KeySet}, false},
+	} {
+		if got := c.player.Anonymous(); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.player, got, c.want)
+		}
+	}
+}
+
 func FuzzSignature(f *testing.F) {
 	f.Add(`br=468,mtp=500,ot=m,sf=h,sid="s"`, `org.svta-p-n="x",org.svta-p-v="1"`, `br=900,d=0,mtp=5500,ot=i,sf=d,st=v`, chrome)
 	f.Fuzz(func(t *testing.T, a, b, c, agent string) {

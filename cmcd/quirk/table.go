@@ -177,7 +177,7 @@ func table() Quirks {
 			Why: "The plugin divides the deadline by a thousand, so that it is in seconds.",
 		},
 		{
-			Player: VideoJS, Key: cmcd.KeyPR, Verdict: Ignore, Source: sourceVideo,
+			Player: VideoJS, Key: cmcd.KeyPR, Verdict: Ignore, Value: 2, Source: sourceVideo,
 			Why: "The plugin says 2 for every rate but 0 and 1.",
 		},
 

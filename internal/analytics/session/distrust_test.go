@@ -50,6 +50,12 @@ func TestWhatIsNotBelieved(t *testing.T) {
 		"a DASH player that could be dash.js": {
 			[]string{`br=(900;v),d=2000,msd=3,ot=v,sf=d,sid="s",v=2`}, nil, "msd:ignore",
 		},
+		"a player that names itself, DASH": {
+			[]string{`br=(900;v),d=2000,msd=800,org.svta-p-n="ACME Player",ot=v,sf=d,sid="s",v=2`}, nil, "",
+		},
+		"a player that names itself, HLS": {
+			[]string{`br=900,d=2000,mtp=500,org.svta-p-n="ACME Player",ot=v,sf=h,sid="s"`}, nil, "",
+		},
 		"Shaka 5.2": {
 			[]string{`br=900,d=2000,org.svta-p-n="Shaka",org.svta-p-v="5.2.12",ot=v,sf=d,sid="s",v=2`}, nil, "bs:absent mtp:absent",
 		},
@@ -119,6 +125,21 @@ func TestFirstEstimateOfThroughput(t *testing.T) {
 				t.Errorf("average throughput = %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// Only a player that could be another one is suspected: of a browser it is not known what plays in it.
+func TestWhoIsSuspected(t *testing.T) {
+	for agent, suspected := range map[string]bool{
+		"Mozilla/5.0 Chrome/130.0 Safari/537.36": true, "": true, "something": true,
+		"demo/1 (Linux;Android 15) ExoPlayer/2.19": false, "AppleCoreMedia/1.0": false, "VLC/3.0 LibVLC/3.0": false,
+	} {
+		r := &records{t: t}
+		r.request(0, 0.1, "v1.m4s", `br=(900;v),d=2000,msd=800,ot=v,sf=d,sid="s",v=2`).UserAgent = agent
+		s := r.join()
+		if (s.StartupTime == nil) != suspected || (len(s.Distrusted) > 0) != suspected {
+			t.Errorf("%q: startup %v, not believed %v; want suspected %v", agent, deref(s.StartupTime), s.Distrusted, suspected)
+		}
 	}
 }
 

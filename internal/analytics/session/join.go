@@ -34,12 +34,8 @@ func (j *join) session(now time.Time) analytics.Session {
 	s.AverageThroughput = media.averageThroughput(j.quirks)
 	start := j.playStart()
 	if start.known {
-		begin := s.Start
-		if start.at.Before(begin) { // a report is received after what it tells of, in a batch long after
-			begin = j.times[0]
-		}
 		// Where the first record says that it plays, nobody saw the start.
-		if seconds := start.at.Sub(begin).Seconds(); seconds > 0 {
+		if seconds := start.at.Sub(j.beginning()).Seconds(); seconds > 0 {
 			s.StartupTime, s.StartupEstimated = &seconds, start.estimated
 		}
 	}
@@ -59,6 +55,7 @@ type join struct {
 	requests []telemetry.Request // by time, each once
 	reports  []telemetry.Report  // by time on the server's clock, each once
 	times    []time.Time         // when each report's event happened, on the server's clock
+	first    time.Time           // the earliest of them that a report tells, zero if none does
 	offset   offset              // of the player's clock
 	player   quirk.Player
 	quirks   quirk.Quirks      // what not to believe of the player
@@ -68,22 +65,9 @@ type join struct {
 	end      time.Time
 }
 
-// offset is what to add to the player's clock to have the server's, if that is known.
-type offset struct {
-	by    time.Duration
-	known bool
-}
-
-// atMost notes that the offset is not more than d: nothing is received before it is sent.
-func (o *offset) atMost(d time.Duration) {
-	if !o.known || d < o.by {
-		o.by, o.known = d, true
-	}
-}
-
 func newJoin(requests []telemetry.Request, reports []telemetry.Report) *join {
 	j := &join{requests: orderedRequests(requests)}
-	j.reports, j.times, j.offset = orderedReports(reports)
+	j.orderReports(reports)
 	j.recognise()
 	j.tracks = tracksOf(j.requests, j.quirks)
 	for i := range j.requests {
@@ -95,8 +79,8 @@ func newJoin(requests []telemetry.Request, reports []telemetry.Report) *join {
 	return j
 }
 
-// recognise finds out who played. Where that is not known, what is known to go wrong with players of
-// the streaming format is not believed either.
+// recognise finds out who played. Where nothing tells, what is known to go wrong with players of the
+// streaming format is not believed either. A player of which only the habits are not known is none of these.
 func (j *join) recognise() {
 	var signature quirk.Signature
 	userAgent := ""
@@ -111,10 +95,10 @@ func (j *join) recognise() {
 	for i := range j.reports {
 		add(j.reports[i].UserAgent, &j.reports[i].CMCD)
 	}
-	if j.player, _ = signature.Player(userAgent); j.player.Known() {
-		j.quirks = quirk.Of(j.player)
-	} else {
+	if j.player, _ = signature.Player(userAgent); j.player.Anonymous() {
 		j.quirks = quirk.Suspects(j.format)
+	} else {
+		j.quirks = quirk.Of(j.player)
 	}
 }
 
@@ -123,6 +107,20 @@ func (j *join) span(t time.Time) {
 		j.start = t
 	}
 	j.end = later(j.end, t)
+}
+
+// beginning is when the session began, as far as the records tell: with the first request, or with the
+// first event that a report tells the time of. A report is received after what it tells of, in a batch
+// long after; so its receipt is the beginning only where no report tells a time.
+func (j *join) beginning() time.Time {
+	begin := j.first
+	if len(j.requests) > 0 && (begin.IsZero() || j.requests[0].Time.Before(begin)) {
+		begin = j.requests[0].Time
+	}
+	if begin.IsZero() {
+		return j.start
+	}
+	return begin
 }
 
 func (j *join) records() int { return len(j.requests) + len(j.reports) }
@@ -156,22 +154,24 @@ type sent struct {
 	sn, ts      float64
 }
 
-// orderedReports drops the duplicates, also those that a player made by sending a report again
+// orderReports drops the duplicates, also those that a player made by sending a report again
 // (same target, sequence number, event and time), of which the first receipt stays, and orders the
 // rest by the time of the event. Players stamp events by their own clock; the smallest difference to
 // the time of receipt is how far that clock is off, as the fastest report took almost no time on its
-// way.
-func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time, offset) {
+// way. A report whose time is not believed stands where it was received.
+func (j *join) orderReports(in []telemetry.Report) {
 	type stamped struct {
 		report telemetry.Report
 		at     time.Time
+		late   time.Duration // from the player's time to the receipt
+		told   bool
 	}
 	byReceipt := slices.Clone(in)
 	slices.SortStableFunc(byReceipt, func(a, b telemetry.Report) int {
 		return cmp.Or(a.Time.Compare(b.Time), bytes.Compare(a.ID[:], b.ID[:]))
 	})
 	ids, resent := make(map[uuid.UUID]bool, len(in)), make(map[sent]bool, len(in))
-	var clock offset
+	var differences []time.Duration
 	list := make([]stamped, 0, len(in))
 	for _, r := range byReceipt {
 		if r.ID != uuid.Nil && ids[r.ID] {
@@ -187,31 +187,36 @@ func orderedReports(in []telemetry.Report) ([]telemetry.Report, []time.Time, off
 			}
 			resent[key] = true
 		}
-		s := stamped{report: r}
-		if hasTS && ts > 0 && event != responseEvent { // of a response, ts is when it was asked for
-			s.at = time.UnixMilli(int64(ts))
-			clock.atMost(r.Time.Sub(s.at))
-			if r.ClockOffset != nil { // from reports that are not here any more
-				clock.atMost(*r.ClockOffset)
-			}
+		s := stamped{report: r, at: r.Time}
+		if at, ok := playerClock(&r.CMCD, r.Time); ok && event != responseEvent { // of a response, ts is when it was asked for
+			s.late, s.told = r.Time.Sub(at), true
+			differences = append(differences, s.late)
 		}
 		list = append(list, s)
 	}
+	j.offset = offsetOf(differences)
+	for _, s := range list {
+		if s.told && s.report.ClockOffset != nil { // from reports that are not here any more
+			j.offset.atMost(*s.report.ClockOffset)
+		}
+	}
 	for i := range list {
-		if list[i].at.IsZero() {
-			list[i].at = list[i].report.Time
-		} else {
-			list[i].at = list[i].at.Add(clock.by).UTC()
+		s := &list[i]
+		if !s.told || !j.offset.believes(s.late) {
+			continue
+		}
+		s.at = s.report.Time.Add(j.offset.by - s.late).UTC()
+		if j.first.IsZero() || s.at.Before(j.first) {
+			j.first = s.at
 		}
 	}
 	slices.SortStableFunc(list, func(a, b stamped) int {
 		return cmp.Or(a.at.Compare(b.at), a.report.Time.Compare(b.report.Time))
 	})
-	out, times := make([]telemetry.Report, len(list)), make([]time.Time, len(list))
+	j.reports, j.times = make([]telemetry.Report, len(list)), make([]time.Time, len(list))
 	for i, s := range list {
-		out[i], times[i] = s.report, s.at
+		j.reports[i], j.times[i] = s.report, s.at
 	}
-	return out, times, clock
 }
 
 // facts fills in what is told by the records as they are.

@@ -211,6 +211,18 @@ func TestPlayedTimeIsNeverMoreThanTheClockAllows(t *testing.T) {
 	if got := r.join().PlayedTime; math.Abs(got-3.8) > 1e-6 {
 		t.Errorf("played %v s, want 8 s − 4.2 s", got)
 	}
+	// Of Video.js it is not known how fast it plays: it says 2 of any speed, and must not play twice as fast as the clock.
+	for at, want := range map[float64]float64{10: 10, 4: 4} {
+		r = &records{t: t}
+		r.request(0, 0, "index.m3u8", `br=900,dl=0,mtp=4200,ot=m,pr=2,sf=h,sid="s",st=v,tb=2000`)
+		for i := range 6 {
+			r.request(0, 0.1, fmt.Sprintf("v%d.m4s", i), `br=900,d=4000,ot=v,pr=2,sf=h,sid="s"`)
+		}
+		r.request(at, at, "v6.m4s", `bl=0,br=900,d=4000,ot=v,pr=2,sf=h,sid="s"`)
+		if s := r.join(); s.Player != "Video.js" || math.Abs(s.PlayedTime-want) > 1e-6 || distrusts(s) == "" {
+			t.Errorf("%s played %v s in %v s", s.Player, s.PlayedTime, at)
+		}
+	}
 	// A buffer that is longer than what came before the records begin.
 	r = &records{t: t}
 	r.request(0, 0.1, "v1.m4s", `bl=30000,br=1000,d=4000,ot=v,sid="s"`)

@@ -88,23 +88,40 @@ func (j *join) matches() map[int]response {
 // responses are the reports of answers, each once: a player tells every target of its reports of the
 // same ones, so beside the target that was told of most only those count that it was not told of.
 func (j *join) responses() []response {
+	type asked struct {
+		report int
+		at     time.Time // by the player's clock
+		late   time.Duration
+	}
 	type what struct {
 		url string
-		ts  float64
+		at  int64
 	}
-	targets := map[string][]int{}
 	clock := j.offset
+	var all []asked
+	var lates []time.Duration
 	for i := range j.reports {
-		v := &j.reports[i].CMCD
-		ts, ok := v.Number(cmcd.KeyTS)
-		if !ok || v.Text(cmcd.KeyE) != responseEvent || v.Text(cmcd.KeyURL) == "" {
+		r := &j.reports[i]
+		at, ok := playerClock(&r.CMCD, r.Time)
+		if !ok || r.CMCD.Text(cmcd.KeyE) != responseEvent || r.CMCD.Text(cmcd.KeyURL) == "" {
 			continue
 		}
-		targets[j.reports[i].Path] = append(targets[j.reports[i].Path], i)
+		all = append(all, asked{i, at, r.Time.Sub(at)})
+		lates = append(lates, r.Time.Sub(at))
+	}
+	if !clock.known {
+		clock = offsetOf(lates)
+	}
+	targets := map[string][]asked{}
+	for _, a := range all {
+		r := &j.reports[a.report]
+		if !clock.believes(a.late) {
+			continue
+		}
+		targets[r.Path] = append(targets[r.Path], a)
 		// Nothing is told of an answer before it has come. One that would be by far is of another clock.
-		took, _ := j.took(v, cmcd.KeyTTLB)
-		d := j.reports[i].Time.Sub(time.UnixMilli(int64(ts)).Add(seconds(took)))
-		if !j.offset.known || d > j.offset.by-early {
+		took, _ := j.took(&r.CMCD, cmcd.KeyTTLB)
+		if d := a.late - seconds(took); !j.offset.known || d > j.offset.by-early {
 			clock.atMost(d)
 		}
 	}
@@ -119,15 +136,13 @@ func (j *join) responses() []response {
 	var out []response
 	for _, target := range order {
 		here := map[what]bool{}
-		for _, i := range targets[target] {
-			r := &j.reports[i]
-			ts, _ := r.CMCD.Number(cmcd.KeyTS)
-			w := what{r.CMCD.Text(cmcd.KeyURL), ts}
+		for _, a := range targets[target] {
+			w := what{j.reports[a.report].CMCD.Text(cmcd.KeyURL), a.at.UnixMilli()}
 			here[w] = true
 			if told[w] {
 				continue
 			}
-			if one, ok := j.response(i, time.UnixMilli(int64(ts)).Add(clock.by)); ok {
+			if one, ok := j.response(a.report, a.at.Add(clock.by)); ok {
 				out = append(out, one)
 			}
 		}

@@ -40,7 +40,7 @@ func (j *join) startDelay() (time.Time, bool) {
 		if !ok || ms <= 0 || quirk.Implausible(cmcd.KeyMSD, v) || j.quirks.Ignores(cmcd.KeyMSD, v) {
 			return time.Time{}, false
 		}
-		return j.start.Add(time.Duration(ms * float64(time.Millisecond))), true
+		return j.beginning().Add(time.Duration(ms * float64(time.Millisecond))), true
 	}
 	for i := range j.requests {
 		if at, ok := believed(&j.requests[i].CMCD); ok {

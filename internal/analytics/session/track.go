@@ -79,7 +79,7 @@ func objectOf(r *telemetry.Request, kind string, quirks quirk.Quirks) object {
 	if ms, ok := r.CMCD.NumberFor(cmcd.KeyBL, kind); ok && ms >= 0 {
 		o.buffer, o.hasBuffer = ms/1e3, true
 	}
-	if rate, ok := r.CMCD.Number(cmcd.KeyPR); ok && rate >= 0 {
+	if rate, ok := r.CMCD.Number(cmcd.KeyPR); ok && rate >= 0 && !quirks.Ignores(cmcd.KeyPR, &r.CMCD) {
 		o.rate = rate
 	}
 	o.state = r.CMCD.Text(cmcd.KeySTA)
