@@ -17,8 +17,9 @@ type Session struct {
 	PlayerEvidence string `json:"player_evidence,omitempty" doc:"What told the player: org.svta-p-n, list_style, spelling, key_set or user_agent"`
 	Format         string `json:"format,omitempty"`
 	Live           bool   `json:"live"`
-	// CMCDVersion is the version of CMCD that the player speaks.
-	CMCDVersion int    `json:"cmcd_version"`
+	// CMCDVersion is the version of CMCD that the player speaks, 0 if all that is here are events of the
+	// events API.
+	CMCDVersion int    `json:"cmcd_version,omitempty" doc:"Absent if the player sends events of the events API alone"`
 	Client      string `json:"client,omitempty"`
 	UserAgent   string `json:"user_agent,omitempty"`
 	Edge        string `json:"edge,omitempty"`
@@ -36,13 +37,14 @@ type Session struct {
 	Errors int `json:"errors"`
 	// ClockOffset is how far the player's clock is behind the server's, in seconds: the smallest
 	// difference between the receipt of a report and the time that it tells, so the time of the fastest
-	// report is in it. Nil if no report tells a time.
+	// report is in it. Nil if no report tells a time; one that is a day off the others does not.
 	ClockOffset *float64 `json:"clock_offset_seconds,omitempty" doc:"Server's clock less player's clock, with the way of the fastest report"`
-	// LostReports is the number of reports that the player numbered (CMCD sn) and that are not here;
-	// UnseenRequests the same of requests: another server answered them, or the player's cache, or
-	// their row was lost. What came before the first record counts only if it is sure that it was sent.
-	LostReports    int `json:"lost_reports" doc:"Reports that the player numbered and that did not arrive"`
-	UnseenRequests int `json:"unseen_requests" doc:"Requests that the player numbered and that no edge has a row of"`
+	// LostReports is the number of reports that the player numbered (CMCD sn) and that are not here, as
+	// they did not arrive or were not kept; UnseenRequests the same of requests: another server answered
+	// them, or the player's cache, or their row was lost. What came before the first record counts only
+	// if it is sure that it was sent. Nil if no report, no request is numbered.
+	LostReports    *int `json:"lost_reports,omitempty" doc:"Reports that the player numbered and that are not here: they did not arrive, or were not kept. Absent if none is numbered"`
+	UnseenRequests *int `json:"unseen_requests,omitempty" doc:"Requests that the player numbered and that no edge has a row of. Absent if none is numbered"`
 	// Distrusted are the keys of which this player's values are not believed, or only in part, as far
 	// as the session has them.
 	Distrusted []Distrust `json:"distrusted,omitempty"`

@@ -247,10 +247,14 @@ func (j *join) facts(now time.Time) analytics.Session {
 			}
 		}
 		tell(&s, r.Edge, r.Client, r.UserAgent, &r.CMCD)
+		s.CMCDVersion = max(s.CMCDVersion, r.CMCD.Version())
 	}
 	for i := range j.reports {
 		r := &j.reports[i]
 		tell(&s, r.Edge, r.Client, r.UserAgent, &r.CMCD)
+		if r.Playback == nil { // what comes through the events API is only said in the words of CMCD
+			s.CMCDVersion = max(s.CMCDVersion, r.CMCD.Version())
+		}
 	}
 	if looked > 0 {
 		ratio := hits / looked
@@ -268,7 +272,6 @@ func (j *join) facts(now time.Time) analytics.Session {
 
 // tell adds to s what one record says of the whole session.
 func tell(s *analytics.Session, edge string, client netip.Addr, userAgent string, v *cmcd.Values) {
-	s.CMCDVersion = max(s.CMCDVersion, v.Version())
 	s.ID = cmp.Or(s.ID, v.Text(cmcd.KeySID))
 	s.ContentID = cmp.Or(v.Text(cmcd.KeyCID), s.ContentID)
 	s.Edge = cmp.Or(edge, s.Edge)

@@ -28,12 +28,12 @@ func numberOf(v *cmcd.Values, at time.Time) (numbered, bool) {
 }
 
 // missing counts the gaps in the numbers that the player gave its records, for each target of its
-// reports and for its requests apart: the reports that did not arrive, and the requests of which there
-// is no row. Numbers begin with 0 in every new session (CTA-5004-B, sn). Where the first that is here
+// reports and for its requests apart: the reports that are not here, and the requests of which there
+// is no row; nil where nothing is numbered. Numbers begin with 0 in every new session (CTA-5004-B, sn). Where the first that is here
 // is greater, the ones before may be older than these records, or have gone to another server
 // together with all else; so they are missing only if the session's beginning is here: any record
 // with the number 0. A player that counts from 1 shows none.
-func (j *join) missing(now time.Time) (reports, requests int) {
+func (j *join) missing(now time.Time) (reports, requests *int) {
 	began := false
 	note := func(n numbered) { began = began || n.number == 0 }
 	var asked []numbered
@@ -51,10 +51,18 @@ func (j *join) missing(now time.Time) (reports, requests int) {
 			note(n)
 		}
 	}
-	for _, list := range targets {
-		reports += gaps(list, began, now)
+	if len(targets) > 0 {
+		lost := 0
+		for _, list := range targets {
+			lost += gaps(list, began, now)
+		}
+		reports = &lost
 	}
-	return reports, gaps(asked, began, now)
+	if len(asked) > 0 {
+		unseen := gaps(asked, began, now)
+		requests = &unseen
+	}
+	return reports, requests
 }
 
 // gaps counts the numbers that are missing before those of the list that are settled. A player that

@@ -220,11 +220,11 @@ func provenanceOf(d analytics.SessionDetails) Provenance {
 	if d.Session.StartupEstimated {
 		p.Assumptions = append(p.Assumptions, "the startup time is an estimate from buffer lengths: the player did not report it")
 	}
-	if d.Session.UnseenRequests > 0 {
-		p.Assumptions = append(p.Assumptions, fmt.Sprintf("the player numbered %d more requests than there are rows: another server answered them, or the player's cache, or their rows were lost", d.Session.UnseenRequests))
+	if n := d.Session.UnseenRequests; n != nil && *n > 0 {
+		p.Assumptions = append(p.Assumptions, fmt.Sprintf("the player numbered %d more requests than there are rows: another server answered them, or the player's cache, or their rows were lost", *n))
 	}
-	if d.Session.LostReports > 0 {
-		p.Assumptions = append(p.Assumptions, fmt.Sprintf("%d reports that the player numbered did not arrive: what it said in them is not known", d.Session.LostReports))
+	if n := d.Session.LostReports; n != nil && *n > 0 {
+		p.Assumptions = append(p.Assumptions, fmt.Sprintf("%d reports that the player numbered are not here, as they did not arrive or were not kept: what it said in them is not known", *n))
 	}
 	if d.Truncated {
 		p.Assumptions = append(p.Assumptions, fmt.Sprintf("the session has more records than were read: its figures are of the first %d", p.Records))
@@ -238,7 +238,11 @@ func (s *sheet) session(v analytics.Session) {
 	if v.Live {
 		kind = "live"
 	}
-	s.line("Session %s of stream %q (%s, %s), player %q, CMCD version %d, active %t.", v.ID, v.Stream, v.Format, kind, v.Player, v.CMCDVersion, v.Active)
+	speaks := "events of the events API alone, no CMCD"
+	if v.CMCDVersion > 0 {
+		speaks = fmt.Sprintf("CMCD version %d", v.CMCDVersion)
+	}
+	s.line("Session %s of stream %q (%s, %s), player %q, %s, active %t.", v.ID, v.Stream, v.Format, kind, v.Player, speaks, v.Active)
 	hits := "not known"
 	if v.HitRatio != nil {
 		hits = number(*v.HitRatio)
@@ -256,8 +260,11 @@ func (s *sheet) session(v analytics.Session) {
 	if v.ClockOffset != nil {
 		s.line("Clock offset (server less player) %s s; the times of reports are corrected by it.", number(*v.ClockOffset))
 	}
-	if v.LostReports > 0 || v.UnseenRequests > 0 {
-		s.line("By the player's own count %d reports did not arrive, and %d requests have no row here.", v.LostReports, v.UnseenRequests)
+	if n := v.LostReports; n != nil {
+		s.line("By the player's own count %d reports are not here: they did not arrive, or were not kept.", *n)
+	}
+	if n := v.UnseenRequests; n != nil {
+		s.line("By the player's own count %d requests have no row here.", *n)
 	}
 	for _, d := range v.Distrusted {
 		s.line("Not believed: CMCD key %s (%s). %s", d.Key, d.Verdict, d.Why)

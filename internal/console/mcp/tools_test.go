@@ -112,7 +112,7 @@ func TestSessionDetails(t *testing.T) {
 func TestSessionDetailsOfAPlayerThatReports(t *testing.T) {
 	d := watched()
 	offset, status, first, last := -90.43, 200, 0.12, 1.24
-	d.Session.ClockOffset, d.Session.LostReports, d.Session.UnseenRequests = &offset, 2, 5
+	d.Session.ClockOffset, d.Session.LostReports, d.Session.UnseenRequests = &offset, new(2), new(5)
 	d.Session.Distrusted = []analytics.Distrust{{Key: "ttfb", Verdict: "ignore_implausible", Why: "It is a time of day."}}
 	d.Exchanges[0].Response = &analytics.Response{Time: noon, Status: &status, TTFB: &first, TTLB: &last}
 	number := int64(7)
@@ -123,16 +123,31 @@ func TestSessionDetailsOfAPlayerThatReports(t *testing.T) {
 	if seen := out.Requests[0].Response; seen == nil || *seen.Status != 200 || *seen.TTFB != 0.12 || *seen.TTLB != 1.24 || out.Requests[1].Response != nil {
 		t.Errorf("the player's view = %+v", seen)
 	}
-	if *out.Session.ClockOffset != offset || out.Session.LostReports != 2 || out.Session.UnseenRequests != 5 || len(out.Session.Distrusted) != 1 || *out.Reports[0].SequenceNumber != 7 {
+	if *out.Session.ClockOffset != offset || *out.Session.LostReports != 2 || *out.Session.UnseenRequests != 5 || len(out.Session.Distrusted) != 1 || *out.Reports[0].SequenceNumber != 7 {
 		t.Errorf("session = %+v", out.Session)
 	}
 	for _, want := range []string{
 		"player_ttfb_s,player_ttlb_s", ",0.12,1.24\n", "taken by the network", "Clock offset (server less player) -90.43 s",
-		"2 reports did not arrive", "5 requests have no row", "Not believed: CMCD key ttfb (ignore_implausible). It is a time of day.", "5 more requests than there are rows",
+		"CMCD version 2", "2 reports are not here", "2 reports that the player numbered are not here", "5 requests have no row", "Not believed: CMCD key ttfb (ignore_implausible). It is a time of day.", "5 more requests than there are rows",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("text does not say %q:\n%s", want, text)
 		}
+	}
+}
+
+// What nothing tells is not said: no count where nothing is numbered, no version of CMCD where there is none.
+func TestSessionDetailsOfEventsAlone(t *testing.T) {
+	d := watched()
+	d.Session.CMCDVersion, d.Session.UnseenRequests = 0, new(0)
+	c := connect(t, newServer(t, &engines{details: map[string]analytics.SessionDetails{"abc-1": d}}))
+	var out sessionDetailsOut
+	text := call(t, c, "get_session_details", arguments{"session": "abc-1"}, &out)
+	if strings.Contains(text, "CMCD version") || !strings.Contains(text, "events API") || strings.Contains(text, "reports are not here") || !strings.Contains(text, "0 requests have no row") {
+		t.Errorf("text:\n%s", text)
+	}
+	if out.Session.LostReports != nil || out.Session.UnseenRequests == nil {
+		t.Errorf("session = %+v", out.Session)
 	}
 }
 

@@ -610,8 +610,11 @@ export interface components {
              * @description Server's clock less player's clock, with the way of the fastest report
              */
             clock_offset_seconds?: number;
-            /** Format: int64 */
-            cmcd_version: number;
+            /**
+             * Format: int64
+             * @description Absent if the player sends events of the events API alone
+             */
+            cmcd_version?: number;
             content_id?: string;
             distrusted?: components["schemas"]["Distrust"][];
             edge?: string;
@@ -627,9 +630,9 @@ export interface components {
             live: boolean;
             /**
              * Format: int64
-             * @description Reports that the player numbered and that did not arrive
+             * @description Reports that the player numbered and that are not here: they did not arrive, or were not kept. Absent if none is numbered
              */
-            lost_reports: number;
+            lost_reports?: number;
             /** Format: double */
             played_time_seconds: number;
             player?: string;
@@ -653,9 +656,9 @@ export interface components {
             truncated?: boolean;
             /**
              * Format: int64
-             * @description Requests that the player numbered and that no edge has a row of
+             * @description Requests that the player numbered and that no edge has a row of. Absent if none is numbered
              */
-            unseen_requests: number;
+            unseen_requests?: number;
             user_agent?: string;
         };
         SessionDetails: {

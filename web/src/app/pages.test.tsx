@@ -20,7 +20,7 @@ const live: Live = {
 
 const session: Session = {
   id: '6376e0e8-416e-46ea-99d9-077312333d9e', stream: 'test', player: 'hls.js', format: 'hls', live: true, cmcd_version: 1, client: '192.0.2.7',
-  edge: 'edge-1', start: '2026-11-20T09:59:00Z', end: '2026-11-20T10:00:00Z', active: false, requests: 2, reports: 0, bytes: 334_591, errors: 1, lost_reports: 0, unseen_requests: 0,
+  edge: 'edge-1', start: '2026-11-20T09:59:00Z', end: '2026-11-20T10:00:00Z', active: false, requests: 2, reports: 0, bytes: 334_591, errors: 1,
   hit_ratio: 0.5, played_time_seconds: 57.3, average_bitrate: 1_298_234, average_throughput: 46e6, startup_time_seconds: 0.612, startup_estimated: true,
   rebuffers: [{ time: '2026-11-20T09:59:30Z', duration_seconds: 3.9, evidence: 'drain' }], rebuffer_time_seconds: 3.9, rebuffer_ratio: 0.064,
 }
@@ -187,6 +187,35 @@ describe('the page of a session', () => {
     await vi.waitFor(() => expect(within(table).getAllByRole('row')[1]?.textContent).toContain('2.1 ms1.2 s'))
     await userEvent.click(within(table).getByRole('button', { name: /video-1-1/ }))
     expect(within(table).getByRole('list', { name: 'As the player saw it' }).textContent).toContain('TTLB player 1.2 s · edge 2.1 ms: 1.2 s in the network and in the player')
+  })
+
+  it('shows reports at the time they happened, and the player’s clock beside it', async () => {
+    const at = (s: number) => new Date(Date.parse('2026-11-20T09:59:00Z') + s * 1000)
+    const word = (t: Date) => `${t.toLocaleTimeString('en-GB', { hour12: false })}.000`
+    const report = (s: number, event: string, ts: number | undefined, more: Record<string, string> = {}, state = '') =>
+      ({ time: at(s).toISOString(), event, state, cmcd: { ...(ts === undefined ? {} : { ts: String(ts) }), ...more } })
+    const ahead = (s: number) => at(s).getTime() + 3_600_000
+    const reporting: Session = { ...session, cmcd_version: undefined, reports: 4, lost_reports: 0 }
+    const reports = [
+      report(1, 'ps', ahead(1), {}, 's'),
+      report(3, 'rr', ahead(2), { url: '"/live/test/video-1-1.m4s"' }),
+      report(4, 't', 5000),
+      report(5, 't', undefined),
+    ]
+    network({ [`/api/v1/sessions/${session.id}`]: { ...details, session: reporting, reports } })
+    open(`/sessions/${session.id}`)
+    const region = await screen.findByRole('region', { name: 'Reports of the player' })
+    const shown = [...region.querySelectorAll('summary')].map((row) => [row.querySelector('time')?.textContent, row.querySelector('time')?.title])
+    expect(shown).toEqual([
+      [word(at(5)), ''],
+      [word(at(4)), expect.stringMatching(/^Player’s clock: 1 Jan 1970, /)],
+      [word(at(3)), `Received then. Asked for at ${word(new Date(ahead(2)))} by the player’s clock.`],
+      [word(at(1)), `Player’s clock: ${word(new Date(ahead(1)))}`],
+    ])
+    const fact = (name: string) => screen.getAllByText(name).find((e) => e.closest('dt'))?.closest('div')?.textContent
+    expect(fact('Lost reports')).toBe('Lost reports0')
+    expect(fact('Unseen requests')).toBe('Unseen requests–')
+    expect(fact('CMCD')).toBe('CMCDnone')
   })
 
   it('says so when there is no record of it', async () => {

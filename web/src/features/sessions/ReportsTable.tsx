@@ -1,11 +1,11 @@
 import type { PlayerEvent } from '../../api/client'
 import { meaning } from '../../cmcd/keys'
-import { nothing, time } from '../../ui/format'
+import { dateTime, nothing, time } from '../../ui/format'
 import { Keys } from './Keys'
 
 const shownAtOnce = 200
 
-/** ReportsTable is what the player posted of itself, newest first. */
+/** ReportsTable is what the player posted of itself, newest first, by the server’s clock. */
 export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
   const newest = reports.slice(-shownAtOnce).reverse()
   return (
@@ -13,7 +13,7 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
       {newest.map((r, i) => (
         <details key={`${r.time} ${reports.length - i}`}>
           <summary>
-            <time title={`Received at ${time(r.time, true)}`}>{time(happened(r), true)}</time>
+            <time title={playersClock(r)}>{time(r.time, true)}</time>
             <b>{after(meaning('e', r.event)) || r.event}</b>
             <span className="quiet">{[objectOf(r), r.state ? after(meaning('sta', r.state)) || r.state : ''].filter(Boolean).join(' · ') || nothing}</span>
           </summary>
@@ -35,10 +35,14 @@ export function ReportsTable({ reports }: { reports: PlayerEvent[] }) {
   )
 }
 
-/** By the player's own clock where it tells (CMCD ts): reports are posted in batches. */
-function happened(r: PlayerEvent): number | string {
+/** What the player’s own clock said (CMCD ts), which may be off. Of a response that is when it was asked for. */
+function playersClock(r: PlayerEvent): string {
   const ts = Number(r.cmcd['ts'])
-  return ts > 0 ? ts : r.time
+  const at = new Date(ts)
+  if (!(ts > 0) || Number.isNaN(at.getTime())) return ''
+  const day = new Date(r.time)
+  const told = at.toDateString() === day.toDateString() ? time(at, true) : dateTime(at, day)
+  return r.event === 'rr' ? `Received then. Asked for at ${told} by the player’s clock.` : `Player’s clock: ${told}`
 }
 
 /** What a response was to: the last part of the path. */

@@ -73,11 +73,10 @@ export function SessionPage({ sid }: { sid: string }) {
 
 function factsOf(s: Session): Fact[] {
   const stalled = s.rebuffers.length > 0
-  const numbered = s.cmcd_version > 1 // version 1 has no sequence numbers
   return [
     { name: 'Stream', definition: definitions.stream, value: s.stream || nothing, note: s.live ? 'live' : undefined },
     { name: 'Player', definition: `${definitions.player} ${playerEvidence[s.player_evidence ?? ''] ?? ''}`.trim(), value: s.player || 'unknown', note: formatName(s.format) },
-    { name: 'CMCD', definition: definitions.cmcd, value: `version ${s.cmcd_version}` },
+    { name: 'CMCD', definition: definitions.cmcd, value: s.cmcd_version ? `version ${s.cmcd_version}` : 'none' },
     { name: 'Average bitrate', definition: definitions.bitrate, value: s.average_bitrate > 0 ? bitrate(s.average_bitrate) : nothing },
     { name: 'Throughput', definition: definitions.throughput, value: s.average_throughput > 0 ? bitrate(s.average_throughput) : nothing },
     { name: 'Played', definition: definitions.played, value: clock(s.played_time_seconds) },
@@ -86,8 +85,8 @@ function factsOf(s: Session): Fact[] {
     { name: 'Hit ratio', definition: definitions.hits, value: percent(s.hit_ratio) },
     { name: 'Requests', definition: definitions.requests, value: count(s.requests) },
     { name: 'Reports', definition: definitions.reports, value: count(s.reports) },
-    { name: 'Unseen requests', definition: definitions.unseen, value: numbered ? missing(s.unseen_requests) : nothing },
-    { name: 'Lost reports', definition: definitions.lost, value: numbered && s.reports > 0 ? missing(s.lost_reports) : nothing },
+    { name: 'Unseen requests', definition: definitions.unseen, value: missing(s.unseen_requests) },
+    { name: 'Lost reports', definition: definitions.lost, value: missing(s.lost_reports) },
     { name: 'Clock offset', definition: definitions.clock, ...clockOffset(s.clock_offset_seconds) },
     { name: 'Not believed', definition: definitions.distrusted, value: <Distrusted list={s.distrusted ?? []} /> },
     { name: 'Bytes', definition: definitions.bytes, value: bytes(s.bytes) },
@@ -109,14 +108,19 @@ function factsOf(s: Session): Fact[] {
   ]
 }
 
+const day = 24 * 60 * 60
+
 function clockOffset(offset: number | undefined): Pick<Fact, 'value' | 'note'> {
   if (offset === undefined) return { value: nothing }
   // What is less may all be the way of the report.
   const apart = Math.abs(offset) >= 0.1
-  return { value: seconds(Math.abs(offset)), note: apart ? `player is ${offset > 0 ? 'behind' : 'ahead'}` : undefined }
+  const size = Math.abs(offset)
+  return { value: size < 2 * day ? seconds(size) : `${count(size / day)} days`, note: apart ? `player is ${offset > 0 ? 'behind' : 'ahead'}` : undefined }
 }
 
-function missing(n: number) {
+/** missing is a count of what the player numbered; it is not known where nothing is numbered. */
+function missing(n: number | undefined) {
+  if (n === undefined) return nothing
   if (n === 0) return '0'
   return (
     <Sign tone="fair" mark="○">
