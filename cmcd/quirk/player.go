@@ -8,12 +8,13 @@ import (
 
 // The players of which habits are known.
 const (
-	HLSJS    = "hls.js"
-	DashJS   = "dash.js"
-	Shaka    = "Shaka"
-	VideoJS  = "Video.js"
-	Media3   = "Media3"
-	AVPlayer = "AVPlayer"
+	HLSJS      = "hls.js"
+	DashJS     = "dash.js"
+	Shaka      = "Shaka"
+	VideoJS    = "Video.js"
+	THEOplayer = "THEOplayer"
+	Media3     = "Media3"
+	AVPlayer   = "AVPlayer"
 )
 
 // Evidence is what a player was told by, the strongest first.
@@ -85,6 +86,8 @@ func canonical(name string) string {
 		return Shaka
 	case "videojs", "videojscmcd":
 		return VideoJS
+	case "theo", "theoplayer":
+		return THEOplayer
 	case "media3", "androidxmedia3":
 		return Media3
 	case "avplayer", "applecoremedia":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -19,6 +20,9 @@ const (
 	Accept Verdict = iota
 	// Round: the value is right once it has been rounded as the specification wants it.
 	Round
+	// Decode: the value is right once it has been percent-decoded, which the decoder leaves alone: it
+	// cannot know that it is encoded.
+	Decode
 	// Ignore: the value says nothing of what the key means.
 	Ignore
 	// IgnoreZero: zero does not mean zero.
@@ -38,8 +42,8 @@ const (
 )
 
 var verdictNames = [...]string{
-	"accept", "round", "ignore", "ignore_zero", "ignore_first", "ignore_implausible", "ignore_repeats",
-	"corroborate", "of_seek", "absent",
+	"accept", "round", "decode", "ignore", "ignore_zero", "ignore_first", "ignore_implausible",
+	"ignore_repeats", "corroborate", "of_seek", "absent",
 }
 
 // String returns the verdict as a word, such as "ignore_first".
@@ -72,7 +76,7 @@ type Quirk struct {
 	Types []string
 	// Token is the only value of a token key that is meant, "" for all.
 	Token string
-	// With are keys that must be there as well.
+	// With are keys that must be there as well; of Absent, those with which the key would be expected.
 	With []cmcd.Key
 	// Verdict is what to do.
 	Verdict Verdict
@@ -87,7 +91,7 @@ type Quirk struct {
 }
 
 // In reports whether the record is one in which the habit can show: of the right version, mode, event
-// and object type. It does not ask whether the record has the key.
+// and object type, and with the keys of With. It does not ask whether the record has the key itself.
 func (q *Quirk) In(v *cmcd.Values) bool {
 	mode := cmcd.RequestMode
 	event := v.Text(cmcd.KeyE)
@@ -98,7 +102,8 @@ func (q *Quirk) In(v *cmcd.Values) bool {
 	case q.CMCD != 0 && q.CMCD != v.Version(),
 		len(q.Modes) > 0 && !slices.Contains(q.Modes, mode),
 		len(q.Events) > 0 && !slices.Contains(q.Events, event),
-		len(q.Types) > 0 && !slices.Contains(q.Types, v.Text(cmcd.KeyOT)):
+		len(q.Types) > 0 && !slices.Contains(q.Types, v.Text(cmcd.KeyOT)),
+		slices.ContainsFunc(q.With, func(k cmcd.Key) bool { return !v.Has(k) }):
 		return false
 	}
 	return true
@@ -114,13 +119,15 @@ func (q *Quirk) Shows(v *cmcd.Values) bool {
 	if q.Verdict == Absent {
 		return !v.Has(q.Key)
 	}
-	if !v.Has(q.Key) || q.Token != "" && v.Text(q.Key) != q.Token ||
-		slices.ContainsFunc(q.With, func(k cmcd.Key) bool { return !v.Has(k) }) {
+	if !v.Has(q.Key) || q.Token != "" && v.Text(q.Key) != q.Token {
 		return false
 	}
 	switch q.Verdict {
 	case Round:
 		return slices.ContainsFunc(v.List(q.Key), func(i cmcd.Item) bool { return i.Number != math.Trunc(i.Number) })
+	case Decode:
+		decoded, err := url.PathUnescape(v.Text(q.Key))
+		return err == nil && decoded != v.Text(q.Key)
 	case IgnoreZero:
 		n, ok := v.Number(q.Key)
 		return ok && n == 0
@@ -220,8 +227,12 @@ const longest = 24 * 60 * 60 * 1000
 
 // Implausible reports whether the value of key k cannot be, whoever sent it: a response whose first
 // byte came after its last, or that took longer than a day (ttfb, ttfbb, ttlb); a media start delay of
-// more than ten minutes.
+// more than ten minutes; a next object of JavaScript's word for nothing (nor).
 func Implausible(k cmcd.Key, v *cmcd.Values) bool {
+	if k == cmcd.KeyNOR {
+		next := v.List(k)
+		return len(next) == 1 && next[0].Text == "undefined"
+	}
 	n, ok := v.Number(k)
 	if !ok {
 		return false

@@ -58,6 +58,17 @@ func TestVerdicts(t *testing.T) {
 		"Shaka, an init segment":             {Player{Name: Shaka}, `ot=i`, cmcd.KeyBS, ""},
 		"Video.js, a rate":                   {Player{Name: "videojs"}, `pr=2`, cmcd.KeyPR, "ignore"},
 		"Video.js, a pause":                  {Player{Name: "videojs"}, `pr=0`, cmcd.KeyPR, ""},
+		"Video.js, no next object":           {Player{Name: "videojs"}, `nor="undefined"`, cmcd.KeyNOR, "ignore_implausible"},
+		"Video.js, a next object":            {Player{Name: "videojs"}, `nor="undefined.m4s"`, cmcd.KeyNOR, ""},
+		"Video.js, a segment without a type": {Player{Name: "videojs"}, `br=900,d=2000`, cmcd.KeyOT, "absent"},
+		"Video.js, a segment with a type":    {Player{Name: "videojs"}, `br=900,d=2000,ot=v`, cmcd.KeyOT, ""},
+		"Video.js, what may have no type":    {Player{Name: "videojs"}, `br=900`, cmcd.KeyOT, ""},
+		"THEOplayer, a name in two codes":    {Player{Name: "THEOplayer"}, `cid="a%20b"`, cmcd.KeyCID, "decode"},
+		"THEOplayer, a name":                 {Player{Name: "THEOplayer"}, `cid="100% b"`, cmcd.KeyCID, ""},
+		"THEOplayer, an init segment or not": {Player{Name: "THEO"}, `ot=i`, cmcd.KeyOT, "corroborate"},
+		"THEOplayer, video":                  {Player{Name: "THEO"}, `ot=v`, cmcd.KeyOT, ""},
+		"Shaka 5.1, waiting":                 {Player{Name: Shaka, Version: "5.1.12"}, `e=ps,sta=w,ts=1,v=2`, cmcd.KeySTA, "ignore"},
+		"Shaka 5.1, playing":                 {Player{Name: Shaka, Version: "5.1.12"}, `e=ps,sta=p,ts=1,v=2`, cmcd.KeySTA, ""},
 		"a player that is not known":         {Player{Name: "Acme"}, `br=218,ot=a,sf=h`, cmcd.KeyBR, ""},
 		"a browser":                          {Player{Name: "Chrome"}, `br=218,ot=a,sf=h`, cmcd.KeyBR, ""},
 	}
@@ -144,7 +155,7 @@ func TestTheTable(t *testing.T) {
 			t.Errorf("%s stands behind %s", name, all[i-1].Player)
 		}
 	}
-	if names := len(verdictNames); Verdict(names-1).String() != "absent" || Verdict(names).String() != "Verdict(10)" {
+	if names := len(verdictNames); Verdict(names-1).String() != "absent" || Verdict(names).String() != "Verdict(11)" {
 		t.Error("the verdicts have other names")
 	}
 }
@@ -160,6 +171,11 @@ func TestImplausible(t *testing.T) {
 		`e=rr,ttlb=9,v=2`:          false,
 	} {
 		if got := Implausible(cmcd.KeyTTFB, parse(t, record)); got != want {
+			t.Errorf("%s: %v, want %v", record, got, want)
+		}
+	}
+	for record, want := range map[string]bool{`nor="undefined"`: true, `nor="a.m4s"`: false, `nor=("undefined" "a.m4s"),v=2`: false, `ot=v`: false} {
+		if got := Implausible(cmcd.KeyNOR, parse(t, record)); got != want {
 			t.Errorf("%s: %v, want %v", record, got, want)
 		}
 	}

@@ -13,6 +13,12 @@ const (
 	versionKey = "org.svta-p-v"
 )
 
+// The custom keys with which THEOplayer tells of each object of audio or video which rendition it is of.
+const (
+	renditionKey  = "org.svalabs-cmi"
+	renditionsKey = "org.svalabs-pmi"
+)
+
 // enough is the number of media requests after which the absence of a key means something.
 const enough = 4
 
@@ -27,6 +33,7 @@ type Signature struct {
 	// What only all requests together tell.
 	media    int // requests for audio or video by themselves
 	without  bool
+	hlsMedia bool // any with a bitrate, but none of what Shaka says beside it
 	measured bool // any record that names a measured throughput, or a starved buffer
 	inits    bool // any request for an init segment that names a bitrate
 	bare     bool // … any that does not
@@ -63,8 +70,9 @@ const (
 	// Since 1.7 hls.js keeps the bitrate of the level that it switched to last, and sends it with
 	// requests for playlists. Video.js does so as well, but then with a deadline and a top bitrate.
 	hlsPlaylists habit = iota
-	// Up to 1.6 hls.js tells of init segments that they have no duration, and never which type of
-	// stream it plays. Shaka does the first, but names their bitrate and the type of stream.
+	// Up to 1.6 hls.js tells of init segments that they have no duration, and no bitrate although it names
+	// that of the media, and never which type of stream it plays. Shaka does the first, but names the type
+	// of stream, and the bitrate of both or of none.
 	hlsInits
 	// Since 5.2 dash.js sends a bitrate and an aggregate of it together, which the specification
 	// forbids, as typed lists.
@@ -78,8 +86,11 @@ const (
 	// Up to 5.1 Shaka sends with init segments what it sends with media: a bitrate, a throughput, a
 	// duration of 0. Media3 and RxPlayer send these, and a top bitrate.
 	shakaInits
-	// The CMCD plugin of Video.js sends a deadline and a top bitrate with requests for manifests.
+	// The CMCD plugin of Video.js sends a deadline with requests for manifests, and a top bitrate, if it
+	// has one, or that the next object is undefined.
 	videoManifests
+	// THEOplayer tells the rendition in keys of its own, and puts tokens in quotes.
+	theoRenditions
 	habitCount
 )
 
@@ -94,12 +105,16 @@ var habitOf = [habitCount]struct {
 	shakaScalars:   {Shaka, ListStyle},
 	shakaInits:     {Shaka, KeySet},
 	videoManifests: {VideoJS, KeySet},
+	theoRenditions: {THEOplayer, KeySet},
 }
 
 // Add takes a record of the session into account.
 func (s *Signature) Add(v *cmcd.Values) {
+	renditions := 0
 	for i := range v.Custom {
 		switch v.Custom[i].Key {
+		case renditionKey, renditionsKey:
+			renditions++
 		case nameKey:
 			s.name.add(strings.Trim(v.Custom[i].Value, `"`))
 		case versionKey:
@@ -131,7 +146,7 @@ func (s *Signature) Add(v *cmcd.Values) {
 		if format == "h" && !scalars && has(cmcd.KeyBR, cmcd.KeyMTP) && !hasAny(cmcd.KeyTB, cmcd.KeyDL, cmcd.KeyD, cmcd.KeyRTP, cmcd.KeyNOR) {
 			s.habits[hlsPlaylists] = true
 		}
-		if !second && has(cmcd.KeyBR, cmcd.KeyTB, cmcd.KeyDL, cmcd.KeyMTP) {
+		if !second && has(cmcd.KeyDL) && (has(cmcd.KeyBR, cmcd.KeyTB, cmcd.KeyMTP) || Implausible(cmcd.KeyNOR, v)) {
 			s.habits[videoManifests] = true
 		}
 	case "i":
@@ -150,6 +165,12 @@ func (s *Signature) Add(v *cmcd.Values) {
 		}
 		s.topInits = s.topInits || has(cmcd.KeyTB)
 	case "a", "v", "av":
+		if !second && format == "h" && has(cmcd.KeyBR, cmcd.KeyD, cmcd.KeyMTP) && !hasAny(cmcd.KeyST, cmcd.KeyDL, cmcd.KeyRTP) {
+			s.hlsMedia = true
+		}
+		if !second && renditions == 2 && v.Warnings&cmcd.WarnQuoted != 0 {
+			s.habits[theoRenditions] = true
+		}
 		if scalars && has(cmcd.KeySN, cmcd.KeyBR, cmcd.KeyD, cmcd.KeyRTP) && !hasAny(cmcd.KeyAB, cmcd.KeyLAB, cmcd.KeyTAB) {
 			s.habits[shakaScalars] = true
 		}
@@ -189,7 +210,7 @@ func (s *Signature) Player(userAgent string) (Player, bool) {
 func (s *Signature) byHabit() (Player, bool) {
 	var found Player
 	for h, shown := range s.habits {
-		if !shown {
+		if !shown || habit(h) == hlsInits && !s.hlsMedia {
 			continue
 		}
 		if found.Name != "" && found.Name != habitOf[h].player {

@@ -61,7 +61,9 @@ func TestPlayers(t *testing.T) {
 
 		"hls.js 1.7, a playlist":      {[]string{`br=468,mtp=500,ot=m,sf=h,sid="s",su`}, chrome, HLSJS, KeySet},
 		"hls.js 1.7, version 2":       {[]string{`bl=(100),br=(966),mtp=(5700),ot=m,sf=h,sid="s",sn=9,st=v,sta=p,v=2`}, chrome, HLSJS, KeySet},
-		"hls.js 1.6, init segment":    {[]string{`d=0,mtp=500,ot=i,sf=h,sid="s",su`}, chrome, HLSJS, KeySet},
+		"hls.js 1.6, init segment":    {[]string{`d=0,mtp=500,ot=i,sf=h,sid="s",su`, `bl=0,br=900,d=2000,mtp=500,ot=v,sf=h,sid="s",tb=2000`}, chrome, HLSJS, KeySet},
+		"hls.js 1.6, too little":      {[]string{`d=0,mtp=500,ot=i,sf=h,sid="s",su`}, chrome, "Chrome", UserAgent},
+		"Shaka 4, HLS, st turned off": {[]string{`d=0,mtp=5500,ot=i,sf=h,sid="s",su`, `bl=2000,d=2000,dl=2000,mtp=5500,nor="n.m4s",ot=v,sf=h,sid="s"`}, chrome, "Chrome", UserAgent},
 		"hls.js 1.6, TS":              {[]string{`mtp=500,ot=m,sf=h,sid="s",su`, `bl=0,br=900,d=6000,mtp=500,ot=av,sf=h,sid="s",su,tb=2000`}, chrome, "Chrome", UserAgent},
 		"dash.js 5.2":                 {[]string{`ab=(900;v 64;a),br=(900;v),ot=v,sf=d,sid="s",v=2`}, chrome, DashJS, KeySet},
 		"dash.js 5.2, a report":       {[]string{`ab=(900;v 64;a),br=(900;v 64;a),e=ps,ec=27,sf=d,sid="s",sta=p,ts=1,v=2`}, chrome, DashJS, KeySet},
@@ -83,9 +85,20 @@ func TestPlayers(t *testing.T) {
 		"Media3 in disguise, one track": {
 			append(media(3, `bl=%d99,br=125,d=19504,dl=2099200,nrr="1-2",ot=a,sf=d,sid="s",st=v,tb=125`), `br=125,ot=i,sf=d,sid="s",st=v,tb=125`), "demo", "", "",
 		},
-		"THEOplayer":             {append(media(3, `bl=%d000,br=900,dl=2000,mtp=4000,ot=v,rtp=4500,sf=d,sid="s",st=v,tb=900`), `ot=i,sf=d,sid="s",st=v`), chrome, "Chrome", UserAgent},
-		"Bitmovin":               {media(3, `bl=%d000,br=900,d=2000,dl=2000,nor="n",ot=v,sf=d,sid="s",st=v,tb=900`), chrome, "Chrome", UserAgent},
-		"by hand, single values": {[]string{`br=900,d=2000,ot=v,sf=d,sid="s",v=2`}, chrome, "Chrome", UserAgent},
+		"THEOplayer, its keys": {
+			[]string{`bl=4400,br=1500,dl=4400,mtp=4144.421,org.svalabs-cmi=2,org.svalabs-pmi=2,ot="v",sf="d",sid="s",st="v",tb=1500`}, chrome, THEOplayer, KeySet,
+		},
+		"the keys of THEOplayer, but no quotes": {
+			[]string{`bl=4400,br=1500,dl=4400,mtp=4144,org.svalabs-cmi=2,org.svalabs-pmi=2,ot=v,sf=d,sid="s",st=v,tb=1500`}, chrome, "Chrome", UserAgent,
+		},
+		"one of the keys of THEOplayer": {
+			[]string{`bl=4400,br=1500,dl=4400,mtp=4144,org.svalabs-rid="1",ot="v",sf="d",sid="s",st="v",tb=1500`}, chrome, "Chrome", UserAgent,
+		},
+		"Video.js, DASH":                        {[]string{`bs,dl=0,nor="undefined",ot=m,sf=d,sid="s",st=v,su`}, chrome, VideoJS, KeySet},
+		"a next object that is called that way": {[]string{`nor="undefined",ot=m,sf=d,sid="s",st=v,su`, `dl=900,nor="undefined",ot=v,sf=d,sid="s"`}, chrome, "Chrome", UserAgent},
+		"THEOplayer":                            {append(media(3, `bl=%d000,br=900,dl=2000,mtp=4000,ot=v,rtp=4500,sf=d,sid="s",st=v,tb=900`), `ot=i,sf=d,sid="s",st=v`), chrome, "Chrome", UserAgent},
+		"Bitmovin":                              {media(3, `bl=%d000,br=900,d=2000,dl=2000,nor="n",ot=v,sf=d,sid="s",st=v,tb=900`), chrome, "Chrome", UserAgent},
+		"by hand, single values":                {[]string{`br=900,d=2000,ot=v,sf=d,sid="s",v=2`}, chrome, "Chrome", UserAgent},
 		"habits of two players": {
 			[]string{`br=468,mtp=500,ot=m,sf=h,sid="s"`, `ab=(900;v),br=(900;v),ot=v,sf=d,sid="s",v=2`}, chrome, "Chrome", UserAgent,
 		},

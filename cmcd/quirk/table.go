@@ -11,7 +11,10 @@ const (
 	capturedOld  = "captured: dash.js 3.2.0 to 4.0.1; its source"
 	captured416  = "captured: Shaka 4.16.4, 5.0.9; source of 4.3 to 5.1"
 	captured52   = "captured: Shaka 5.2.12; its source"
+	capturedGET  = "captured: Shaka 4.16.0, 4.16.50, 5.0.9, 5.1.12"
 	sourceVideo  = "source of videojs-cmcd 1.0"
+	capturedVJS  = "captured: videojs-cmcd 1.0.9"
+	capturedTHEO = "captured: cmcd-connector-web 1.5.0 of THEOplayer; its source"
 	sourceMedia3 = "source of androidx/media, CmcdData.java"
 )
 
@@ -136,6 +139,10 @@ func table() Quirks {
 			Why: "Shaka tells of init segments that they last 0 ms.",
 		},
 		{
+			Player: Shaka, From: "4.16", Before: "5.2", Key: cmcd.KeyE, CMCD: 2, Modes: events, Verdict: Accept, Source: capturedGET,
+			Why: "Shaka puts e and sta in quotes, as common-media-library 0.12 does, and sends its events by GET.",
+		},
+		{
 			Player: Shaka, From: "5.2", Key: cmcd.KeyEC, CMCD: 2, Events: []string{"e"}, Verdict: Absent, Source: captured52,
 			Why: "Shaka reports errors without a code.",
 		},
@@ -152,8 +159,12 @@ func table() Quirks {
 			Why: "Shaka says ld and lh for low latency, which are no tokens of the specification.",
 		},
 		{
-			Player: Shaka, From: "4.15", Before: "5.2", Key: cmcd.KeySN, CMCD: 2, Verdict: Accept, Source: "captured: Shaka 5.0.9; source of 4.15 to 5.1",
+			Player: Shaka, From: "4.16", Before: "5.2", Key: cmcd.KeySN, CMCD: 2, Verdict: Accept, Source: capturedGET,
 			Why: "Shaka counts from 1, not from 0.",
+		},
+		{
+			Player: Shaka, From: "4.16", Before: "5.2", Key: cmcd.KeySTA, CMCD: 2, Events: ps, Token: "w", Verdict: Ignore, Source: capturedGET,
+			Why: "Shaka reports sta=w, which no list of tokens explains, before its first request and also while it plays on.",
 		},
 		{
 			Player: Shaka, From: "5.2", Key: cmcd.KeySTA, CMCD: 2, Modes: events, Verdict: Absent, Source: captured52,
@@ -165,20 +176,53 @@ func table() Quirks {
 		},
 
 		{
-			Player: VideoJS, Key: cmcd.KeyBR, Types: []string{"a", "m"}, Verdict: Ignore, Source: sourceVideo,
+			Player: VideoJS, Key: cmcd.KeyBL, Modes: requests, Verdict: Absent, Source: capturedVJS,
+			Why: "The plugin names no buffer length, so that neither the start nor a rebuffer can be told.",
+		},
+		{
+			Player: VideoJS, Key: cmcd.KeyBR, Types: []string{"a", "c", "m"}, Verdict: Ignore, Source: capturedVJS + "; its source",
 			Why: "The plugin names the bandwidth of the playing variant with everything.",
 		},
 		{
-			Player: VideoJS, Key: cmcd.KeyBS, Verdict: Corroborate, Source: sourceVideo,
-			Why: "The plugin sends bs with every request while the player waits, also at the start and after a seek.",
+			Player: VideoJS, Key: cmcd.KeyBS, Verdict: Corroborate, Source: capturedVJS + "; its source",
+			Why: "The plugin sends bs with every request while the player waits, from the first request on and after a seek.",
 		},
 		{
-			Player: VideoJS, Key: cmcd.KeyDL, Verdict: Ignore, Source: sourceVideo,
+			Player: VideoJS, Key: cmcd.KeyDL, Verdict: Ignore, Source: capturedVJS + "; its source",
 			Why: "The plugin divides the deadline by a thousand, so that it is in seconds.",
+		},
+		{
+			Player: VideoJS, Key: cmcd.KeyNOR, Verdict: IgnoreImplausible, Source: capturedVJS,
+			Why: "The plugin says that the next object is undefined where it knows of none.",
+		},
+		{
+			Player: VideoJS, Key: cmcd.KeyOT, With: []cmcd.Key{cmcd.KeyD}, Verdict: Absent, Source: capturedVJS,
+			Why: "The plugin names no object type with CMAF segments, so that neither bitrate nor played time can be told.",
 		},
 		{
 			Player: VideoJS, Key: cmcd.KeyPR, Verdict: Ignore, Value: 2, Source: sourceVideo,
 			Why: "The plugin says 2 for every rate but 0 and 1.",
+		},
+
+		{
+			Player: THEOplayer, Key: cmcd.KeyCID, CMCD: 1, Verdict: Decode, Source: capturedTHEO,
+			Why: "THEOplayer percent-encodes what stands in quotes, in a query once more and in headers too.",
+		},
+		{
+			Player: THEOplayer, Key: cmcd.KeyD, CMCD: 1, Types: media, Verdict: Absent, Source: capturedTHEO,
+			Why: "THEOplayer names no duration, so that neither bitrate nor played time can be told.",
+		},
+		{
+			Player: THEOplayer, Key: cmcd.KeyMTP, CMCD: 1, Verdict: Round, Source: capturedTHEO,
+			Why: "THEOplayer writes mtp with decimals such as 4144.421315193176, and 100 kbit/s more than it has measured.",
+		},
+		{
+			Player: THEOplayer, Key: cmcd.KeyOT, CMCD: 1, Token: "i", Verdict: Corroborate, Source: capturedTHEO,
+			Why: "THEOplayer says ot=i of manifests as well.",
+		},
+		{
+			Player: THEOplayer, Key: cmcd.KeySF, CMCD: 1, Verdict: Accept, Source: capturedTHEO,
+			Why: "THEOplayer puts tokens in quotes.",
 		},
 
 		{

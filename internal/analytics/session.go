@@ -78,9 +78,10 @@ type Session struct {
 // Distrust says of a CMCD key what is wrong with it in a session.
 type Distrust struct {
 	Key string `json:"key" doc:"CMCD key"`
-	// Verdict is what is done with the values: "ignore", "ignore_zero", "ignore_first",
-	// "ignore_implausible", "ignore_repeats", "corroborate" (something else must bear it out), "of_seek"
-	// (belongs to a seek or to the start) or "absent" (the player never sends it).
+	// Verdict is what is done with the values: "decode" (they are percent-encoded), "ignore",
+	// "ignore_zero", "ignore_first", "ignore_implausible", "ignore_repeats", "corroborate" (something else
+	// must bear it out), "of_seek" (belongs to a seek or to the start) or "absent" (the player never sends
+	// it).
 	Verdict string `json:"verdict"`
 	// Why is the evidence, in a sentence.
 	Why string `json:"why"`

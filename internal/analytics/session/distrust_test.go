@@ -154,6 +154,40 @@ func TestStartDelayOfADashJSThatMeansIt(t *testing.T) {
 	}
 }
 
+// Shaka before 5.2 says that it waits, and plays on.
+func TestWaitingOfShakaIsNoState(t *testing.T) {
+	for version, want := range map[string]float64{"5.1.12": 9, "5.2.12": 1} {
+		r := &records{t: t}
+		for i, state := range []string{"w", "p", "w", "e"} {
+			at := []float64{0, 1, 2, 10}[i]
+			r.report(at, fmt.Sprintf(`e="ps",org.svta-p-n="Shaka",org.svta-p-v="%s",sid="s",sn=%d,sta="%s",ts=%d,v=2`, version, i+1, state, after(at).UnixMilli()))
+		}
+		if s := r.join(); math.Abs(s.PlayedTime-want) > 1e-6 || (distrusts(s) == "sta:ignore") != (version == "5.1.12") {
+			t.Errorf("%s played %v s, want %v s; not believed %s", s.Player, s.PlayedTime, want, distrusts(s))
+		}
+	}
+}
+
+// Of a session of Video.js little can be told; it says so.
+func TestWhatVideoJSDoesNotSay(t *testing.T) {
+	r := &records{t: t}
+	r.request(0, 0.1, "master.m3u8", `bs,dl=0,nor="undefined",ot=m,sf=h,sid="s",st=v,su`)
+	r.request(1, 1.1, "chunk-1.m4s", `br=468,bs,d=2000,dl=0,mtp=1500,nor="chunk-2.m4s",sf=h,sid="s",st=v,su`)
+	if s := r.join(); s.Player != "Video.js" || distrusts(s) != "bl:absent bs:corroborate dl:ignore nor:ignore_implausible ot:absent" {
+		t.Errorf("of %q not believed: %s", s.Player, distrusts(s))
+	}
+}
+
+// THEOplayer encodes names twice, and calls everything an init segment that is no media.
+func TestWhatTHEOplayerSaysInItsWay(t *testing.T) {
+	r := &records{t: t}
+	r.request(0, 0.1, "master.m3u8", `cid="a%20b",ot="i",sf="h",sid="s",st="v"`)
+	r.request(1, 1.1, "chunk-1.m4s", `bl=4400,br=1500,cid="a%20b",dl=4400,mtp=4144.421,org.svalabs-cmi=2,org.svalabs-pmi=2,ot="v",sf="h",sid="s",st="v",tb=1500`)
+	if s := r.join(); s.Player != "THEOplayer" || distrusts(s) != "cid:decode d:absent ot:corroborate" {
+		t.Errorf("of %q not believed: %s", s.Player, distrusts(s))
+	}
+}
+
 func TestClockOffset(t *testing.T) {
 	r := &records{t: t}
 	if s := r.join(); s.ClockOffset != nil {

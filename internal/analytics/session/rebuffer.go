@@ -72,6 +72,16 @@ func (j *join) reportsStates() bool {
 	return slices.ContainsFunc(j.reports, func(r telemetry.Report) bool { return r.StateChange() == "p" })
 }
 
+// stateChange is the state that report i tells that the player has taken on, "" if it tells none that
+// means anything.
+func (j *join) stateChange(i int) string {
+	state := j.reports[i].StateChange()
+	if state != "" && j.quirks.Ignores(cmcd.KeySTA, &j.reports[i].CMCD) {
+		return ""
+	}
+	return state
+}
+
 // flags says that the player ever said it was starved.
 func (j *join) flags() bool {
 	return slices.ContainsFunc(j.requests, func(r telemetry.Request) bool { return r.CMCD.Bool(cmcd.KeyBS) })
@@ -91,7 +101,7 @@ func (j *join) stallsByState() []stall {
 	}
 	for i := range j.reports {
 		at := j.times[i]
-		switch j.reports[i].StateChange() {
+		switch j.stateChange(i) {
 		case "p":
 			end(at)
 			started, seeking = true, false

@@ -285,7 +285,7 @@ func (j *join) timePlaying() float64 {
 	total := 0.0
 	var since time.Time
 	for i := range j.reports {
-		state := j.reports[i].StateChange()
+		state := j.stateChange(i)
 		if state == "" {
 			continue
 		}

@@ -42,6 +42,7 @@ export const playerEvidence: Record<string, string> = {
 
 /** What is done with values that are not believed. */
 export const verdicts: Record<string, string> = {
+  decode: 'Shown as it was sent.',
   ignore: 'Ignored.',
   ignore_zero: 'Zero is ignored.',
   ignore_first: 'Ignored until it changes.',
