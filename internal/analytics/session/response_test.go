@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/internal/analytics/session/answer"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -388,11 +389,11 @@ func FuzzResponses(f *testing.F) {
 		j := newJoin(requests, reports)
 		for request, r := range j.matches() {
 			row := j.requests[request]
-			if row.Time.Before(r.start.Add(-early)) || row.Time.After(j.reports[r.report].Time.Add(late)) {
-				t.Fatalf("a row of %v is joined with an answer asked for at %v", row.Time, r.start)
+			if row.Time.Before(r.Start.Add(-answer.Early)) || row.Time.After(j.reports[r.report].Time.Add(answer.Late)) {
+				t.Fatalf("a row of %v is joined with an answer asked for at %v", row.Time, r.Start)
 			}
-			if !strings.HasSuffix(row.Path, r.path) {
-				t.Fatalf("%q is joined with %q", row.Path, r.path)
+			if !strings.HasSuffix(row.Path, r.Path) {
+				t.Fatalf("%q is joined with %q", row.Path, r.Path)
 			}
 		}
 		source.Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] })
