@@ -1,16 +1,19 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-stream/weir/internal/console/cmcdtool"
+	"github.com/weir-stream/weir/internal/console/cmcdtool/encode"
 	"github.com/weir-stream/weir/internal/console/rest"
 )
 
@@ -155,8 +158,7 @@ It ends with 1 if there are errors, with --strict also if there are warnings, an
 
 func newCMCDEncode(stdout, stderr io.Writer) *cobra.Command {
 	var input cmcdtool.Input
-	var encoding cmcdtool.Encoding
-	var as string
+	var options encode.Options
 	cmd := &cobra.Command{
 		Use:   "encode [KEY=VALUE]...",
 		Short: "Write CMCD as a player should send it",
@@ -172,33 +174,57 @@ address that --url gives, with the CMCD argument added.`,
   weir cmcd decode -o json -f capture.har | weir cmcd encode --version 2`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if encoding.As, err = cmcdtool.ParseOutputForm(as); err != nil {
-				return usageError{fmt.Errorf("--as: %w", err)}
-			}
-			if err := oneOf("--mode", encoding.Mode, "", "request", "event"); err != nil {
+			if err := oneOf("--mode", options.Mode, "", "request", "event"); err != nil {
 				return err
 			}
-			if v := encoding.Version; cmd.Flags().Changed("version") && v != 1 && v != 2 {
+			if v := options.Version; cmd.Flags().Changed("version") && v != 1 && v != 2 {
 				return usageError{fmt.Errorf("--version %d is not 1 or 2", v)}
 			}
 			if len(args) == 0 && len(input.Files) == 0 && onTerminal(os.Stdin) {
 				return cmd.Help()
 			}
 			input.Args, input.Stdin = args, os.Stdin
-			err = cmcdtool.Encode(cmd.Context(), stdout, stderr, input, encoding)
-			if errors.As(err, new(*cmcdtool.ArgumentError)) {
+			err := encodeCMCD(cmd.Context(), stdout, stderr, input, options)
+			if errors.As(err, new(*encode.ArgumentError)) {
 				return usageError{err}
 			}
 			return err
 		},
 	}
 	cmd.Flags().StringArrayVarP(&input.Files, "file", "f", nil, "read JSON from this file, - is standard input (may be repeated)")
-	cmd.Flags().StringVar(&as, "as", "", "write it as query, headers, record, body or url (default: record, or url with --url)")
-	cmd.Flags().StringVar(&encoding.URL, "url", "", "address of the request: it gets the CMCD argument, and nor is made relative to it")
-	cmd.Flags().IntVar(&encoding.Version, "version", 0, "version of CMCD, 1 or 2 (default: that of the record; 2 for pairs)")
-	cmd.Flags().StringVar(&encoding.Mode, "mode", "", "request or event (default: that of the record)")
+	cmd.Flags().StringVar((*string)(&options.As), "as", "", "write it as query, headers, record, body or url (default: record, or url with --url)")
+	cmd.Flags().StringVar(&options.URL, "url", "", "address of the request: it gets the CMCD argument, and nor is made relative to it")
+	cmd.Flags().IntVar(&options.Version, "version", 0, "version of CMCD, 1 or 2 (default: that of the record; 2 for pairs)")
+	cmd.Flags().StringVar(&options.Mode, "mode", "", "request or event (default: that of the record)")
 	return cmd
+}
+
+// encodeCMCD writes one record of the arguments if they are pairs, else one of each JSON value of the input.
+func encodeCMCD(ctx context.Context, stdout, stderr io.Writer, input cmcdtool.Input, options encode.Options) error {
+	encoder, err := encode.New(stdout, stderr, options)
+	if err != nil {
+		return err
+	}
+	if args := input.Args; len(args) > 0 && args[0] != "-" && !strings.HasPrefix(strings.TrimSpace(args[0]), "{") {
+		return encoder.Pairs(args)
+	}
+	found := false
+	for p, err := range input.JSON(ctx) {
+		if err != nil {
+			return err
+		}
+		found = true
+		if err := encoder.JSON(p.Text); err != nil {
+			if place := p.String(); place != "" {
+				err = fmt.Errorf("%s: %w", place, err)
+			}
+			return err
+		}
+	}
+	if !found {
+		return errors.New("nothing to encode: the input is empty")
+	}
+	return nil
 }
 
 // helpUnless shows the help of a command, unless there is an error.

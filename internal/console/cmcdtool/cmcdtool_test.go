@@ -124,6 +124,30 @@ func TestIssuesBelongToTheirRecords(t *testing.T) {
 	}
 }
 
+// A report that was sent as a request is a report all the same: players do so that cannot post.
+func TestReportsInQueries(t *testing.T) {
+	for query, want := range map[string]string{
+		`CMCD=e%3Dt%2Csid%3D%22s%22%2Cts%3D1764269150889%2Cv%3D2`:         "event method",
+		`x=1&CMCD=e%3Dps%2Csid%3D%22s%22%2Cts%3D1764269150889%2Cv%3D2`:    "event method missing",
+		`CMCD=e%3Dt,sid%3D%22s%22%2Cts%3D1764269150889%2Cv%3D2`:           "event method encoding",
+		`CMCD=bs&CMCD=e%3Dt%2Csid%3D%22s%22%2Cts%3D1764269150889%2Cv%3D2`: "event method repeated",
+		`CMCD=sid%3D%22s%22%2Csta%3Dp%2Cv%3D2`:                            "request",
+	} {
+		piece := NewPiece(URL, "https://cdn.example/cmcd?"+query, "")
+		for f := range piece.Records(Look{Validate: true}) {
+			got := f.Mode
+			for _, issue := range f.Issues {
+				if issue.isError() {
+					got += " " + issue.Rule
+				}
+			}
+			if got != want {
+				t.Errorf("%s: %q, want %q: %v", query, got, want, f.Issues)
+			}
+		}
+	}
+}
+
 func TestACancelledCommandEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -138,7 +162,6 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	for name, err := range map[string]error{
 		"decode":   Decode(t.Context(), failing{full}, Input{Args: []string{"bs"}}, Look{}, false),
 		"validate": Validate(t.Context(), failing{full}, Input{Args: []string{"bs"}}, Look{}, Report{}),
-		"encode":   Encode(t.Context(), failing{full}, &bytes.Buffer{}, Input{Args: []string{"bs"}}, Encoding{}),
 	} {
 		if !errors.Is(err, full) {
 			t.Errorf("%s: %v", name, err)

@@ -23,24 +23,16 @@ const (
 	HAR     Form = "har"
 )
 
-// What can be read, and what can be written.
-var (
-	inputForms  = []Form{URL, Query, Headers, Record, Body, JSON, HAR}
-	outputForms = []Form{Query, Headers, Record, Body, URL}
-)
+// inputForms are what can be read.
+var inputForms = []Form{URL, Query, Headers, Record, Body, JSON, HAR}
 
 // ParseInputForm returns the form that is called name; "" is to be found out.
-func ParseInputForm(name string) (Form, error) { return parseForm(name, inputForms) }
-
-// ParseOutputForm returns the form that is called name; "" is the one that fits.
-func ParseOutputForm(name string) (Form, error) { return parseForm(name, outputForms) }
-
-func parseForm(name string, forms []Form) (Form, error) {
-	if name == "" || slices.Contains(forms, Form(name)) {
+func ParseInputForm(name string) (Form, error) {
+	if name == "" || slices.Contains(inputForms, Form(name)) {
 		return Form(name), nil
 	}
-	names := make([]string, len(forms))
-	for i, f := range forms {
+	names := make([]string, len(inputForms))
+	for i, f := range inputForms {
 		names[i] = string(f)
 	}
 	return "", fmt.Errorf("%q is not one of %s", name, strings.Join(names, ", "))
@@ -52,6 +44,11 @@ func detect(line string) (Form, string) {
 	if begin := strings.TrimLeft(line, ", "); beginsRecord(begin) {
 		return Record, line
 	}
+	return detectArgument(line)
+}
+
+// detectArgument is detect for what is no record.
+func detectArgument(line string) (Form, string) {
 	if at := argument(line); at >= 0 {
 		return cut(line, at)
 	}
@@ -95,19 +92,33 @@ func argument(line string) int {
 }
 
 // beginsRecord reports whether line begins as a record does: with a key of CMCD. A query can begin
-// with an argument of the same name, but then an & comes before anything that only records have.
+// with an argument of the same name, but then an & comes before anything that only records have. Prose
+// can begin with the same letters: without a value, all keys must be such as have none.
 func beginsRecord(line string) bool {
-	n := strings.IndexAny(line, "=,;")
-	if n < 0 {
-		n = len(line)
-	}
-	name := strings.TrimRight(line[:n], " ")
-	_, known := cmcd.LookupKey(name)
-	if !known && (n == len(line) || line[n] != '=' || !cmcd.IsCustomKey(name)) {
+	if at := strings.Index(line, "&CMCD="); at >= 0 && !strings.ContainsAny(line[:at], `,"(;`) {
 		return false
 	}
-	at := strings.Index(line, "&CMCD=")
-	return at < 0 || strings.ContainsAny(line[:at], `,"(;`)
+	booleans := false
+	for pair := range strings.SplitSeq(line, ",") {
+		n := strings.IndexAny(pair, "=;")
+		if n < 0 {
+			n = len(pair)
+		}
+		name := strings.Trim(pair[:n], " ")
+		k, known := cmcd.LookupKey(name)
+		hasValue := n < len(pair) && pair[n] == '='
+		switch {
+		case !known && (!cmcd.IsCustomKey(name) || !hasValue && !booleans):
+			return false
+		case hasValue:
+			return true
+		case known && k.Type() == cmcd.BoolType:
+			booleans = true
+		case known:
+			booleans = false
+		}
+	}
+	return booleans
 }
 
 // beginsJSON reports whether line begins as an object or an array of objects does. Lines of logs can

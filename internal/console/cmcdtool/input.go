@@ -10,12 +10,6 @@ import (
 	"strings"
 )
 
-// ArgumentError says that what was asked for on the command line cannot be meant.
-type ArgumentError struct{ Err error }
-
-func (e *ArgumentError) Error() string { return e.Err.Error() }
-func (e *ArgumentError) Unwrap() error { return e.Err }
-
 // Input is what a command reads: arguments, files, or standard input.
 type Input struct {
 	Args  []string // each a line; "-" alone is standard input
@@ -41,6 +35,12 @@ func (in *Input) pieces(ctx context.Context, passed *int) iter.Seq2[Piece, error
 			}
 		}
 	}
+}
+
+// JSON iterates over the JSON values of the input, with the place of each for people. An error ends it.
+func (in Input) JSON(ctx context.Context) iter.Seq2[Piece, error] {
+	in.As = JSON
+	return in.pieces(ctx, new(int))
 }
 
 func (in *Input) source(ctx context.Context, name string, passed *int, yield func(Piece, error) bool) bool {

@@ -67,8 +67,10 @@ type Reader struct {
 	// Passed counts what has no CMCD: lines, requests, entries.
 	Passed int
 
-	in   *bufio.Reader
-	line int
+	in    *bufio.Reader
+	line  int
+	ahead []string // lines that have been looked at, and not been taken yet
+	end   error    // why there are no more behind those
 }
 
 // NewReader returns a reader of in.
@@ -136,13 +138,37 @@ func (r *Reader) body(found func(Piece) bool) error {
 	return nil
 }
 
-// next returns the next line without its end, or [io.EOF].
+// next takes the next line, without its end, or returns [io.EOF].
 func (r *Reader) next() (string, error) {
+	line, err := r.peek(0)
+	if err == nil {
+		r.take(1)
+	}
+	return line, err
+}
+
+func (r *Reader) take(n int) { r.ahead, r.line = r.ahead[n:], r.line+n }
+
+// peek returns the line that has n lines between it and the last that was taken.
+func (r *Reader) peek(n int) (string, error) {
+	for len(r.ahead) <= n && r.end == nil {
+		var line string
+		if line, r.end = r.fetch(); r.end == nil {
+			r.ahead = append(r.ahead, line)
+		}
+	}
+	if n < len(r.ahead) {
+		return r.ahead[n], nil
+	}
+	return "", r.end
+}
+
+func (r *Reader) fetch() (string, error) {
 	var line []byte
 	for {
 		part, err := r.in.ReadSlice('\n')
 		if len(line)+len(part) > maxLine+2 { // a line may end with two bytes more
-			return "", fmt.Errorf("line %d is longer than %d bytes", r.line+1, maxLine)
+			return "", fmt.Errorf("line %d is longer than %d bytes", r.line+len(r.ahead)+1, maxLine)
 		}
 		line = append(line, part...)
 		switch {
@@ -153,7 +179,6 @@ func (r *Reader) next() (string, error) {
 		case err != nil && len(line) == 0:
 			return "", io.EOF
 		}
-		r.line++
 		return strings.TrimSpace(string(line)), nil
 	}
 }
@@ -215,17 +240,15 @@ func (r *Reader) lines(found func(Piece) bool) error {
 
 // single takes a line that stands for itself, and what follows it if it begins a JSON value.
 func (r *Reader) single(line string, found func(Piece) bool) error {
-	if line == "" {
-		return nil
-	}
 	p := Piece{Place: Place{Source: r.Source, Line: r.line}, Form: r.As, Text: line}
 	switch {
+	case line == "":
+		return nil
 	case r.As == JSON, r.As == "" && beginsJSON(line):
-		p.Form = JSON
-		var err error
-		if p.Text, err = r.value(line); err != nil {
+		if taken, err := r.json(p, found); taken || err != nil {
 			return err
 		}
+		p.Form, p.Text = detectArgument(line)
 	case r.As == Headers:
 		r.Passed++
 		return nil
@@ -238,6 +261,11 @@ func (r *Reader) single(line string, found func(Piece) bool) error {
 	case r.As == "":
 		p.Form, p.Text = detect(line)
 	}
+	return r.give(p, found)
+}
+
+// give gives out a piece of a line, if there is CMCD in it.
+func (r *Reader) give(p Piece, found func(Piece) bool) error {
 	switch p.Form {
 	case URL:
 		p.URL, p.RawQuery, p.Text = withoutCMCD(p.Text), queryOf(p.Text), ""
@@ -253,44 +281,6 @@ func (r *Reader) single(line string, found func(Piece) bool) error {
 		return errStop
 	}
 	return nil
-}
-
-// value returns the JSON value that begins with line, which may go over several lines.
-func (r *Reader) value(line string) (string, error) {
-	began := r.line
-	var b strings.Builder
-	depth, inString, escaped := 0, false, false
-	for {
-		for _, c := range []byte(line) {
-			switch {
-			case escaped:
-				escaped = false
-			case inString:
-				inString, escaped = c != '"', c == '\\'
-			case c == '"':
-				inString = true
-			case c == '{' || c == '[':
-				depth++
-			case c == '}' || c == ']':
-				depth--
-			}
-		}
-		if b.Len()+len(line) > maxLine {
-			return "", fmt.Errorf("line %d: the JSON value that begins there is longer than %d bytes", began, maxLine)
-		}
-		b.WriteString(line)
-		if depth <= 0 {
-			return b.String(), nil
-		}
-		b.WriteByte('\n')
-		inString, escaped = false, false // no string goes over the end of a line
-		var err error
-		if line, err = r.next(); errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("line %d: the JSON value that begins there has no end", began)
-		} else if err != nil {
-			return "", err
-		}
-	}
 }
 
 // unquote takes off the sign that curl -v and others set before the lines that a client sends.

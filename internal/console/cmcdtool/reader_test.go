@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -88,10 +89,43 @@ func TestWhatInputIsTakenFor(t *testing.T) {
 		"a log whose lines begin with a bracket": {in: "[20/Nov/2026] /a?CMCD=bs\n{x} /b?CMCD=su", want: []string{"1 url ?CMCD=bs | @/a", "2 url ?CMCD=su | @/b"}},
 		"heads that begin with any header":       {in: "User-Agent: x\nCMCD-Status: bs\nno header", as: Headers, want: []string{"1 headers Cmcd-Status: bs"}, passed: 1},
 		"an address behind header lines":         {in: "CMCD-Status: bs\nhttps://cdn.example/a?CMCD=su", want: []string{"1 headers Cmcd-Status: bs", "2 url ?CMCD=su | @https://cdn.example/a"}},
-		"what has no CMCD":                       {in: "https://cdn.example/a?x=CMCD\nhello\nfoo=1\na,b\nVCMCD=1", passed: 5},
-		"an address that must be one":            {in: "https://cdn.example/a", as: URL, passed: 1},
-		"nothing":                                {},
-		"an empty body":                          {in: " \n", as: Body, passed: 1},
+		"a log of JSON": {
+			in: `{"time":"x","uri":"/a.m4s?CMCD=bl%3D6100%2Cot%3Dv","status":200}
+{"ts":"x","d":5,"request":{"url":"https:\/\/cdn.example\/b?x=1\u0026CMCD=bs"},"note":"\"?"}
+{"ts":1,"url":"/favicon.ico","status":404}
+{"request":{"headers":{"x-y":["1"]}}}
+{}
+[{"uri":"/c?CMCD=su"},{"uri":"/d?CMCD=bg"}]
+{"request":"GET /e?CMCD=nr HTTP/1.1"}`,
+			want: []string{
+				"1 url ?CMCD=bl%3D6100%2Cot%3Dv | @/a.m4s", "2 url ?x=1&CMCD=bs | @https://cdn.example/b?x=1",
+				"6 url ?CMCD=su | @/c", "6 url ?CMCD=bg | @/d", "7 url ?CMCD=nr | @/e",
+			}, passed: 3,
+		},
+		"JSON of CMCD": {
+			in: `{"br":100,"nor":"/a?CMCD=bs"}` + "\n" + `{"com.example-a":1}` + "\n" + `{"br":100,"nonsense":1}` + "\n" + `[{"sta":"p"}]` + "\n" + `{"br":100,}`,
+			want: []string{
+				`1 json {"br":100,"nor":"/a?CMCD=bs"}`, `2 json {"com.example-a":1}`, `3 json {"br":100,"nonsense":1}`, `4 json [{"sta":"p"}]`, `5 json {"br":100,}`,
+			},
+		},
+		"a line that is not JSON after all": {
+			in:   `{"time":"x" "uri":"/a?CMCD=bs"}`,
+			want: []string{"1 url ?CMCD=bs | @/a"},
+		},
+		"a bracket that is never closed": {
+			in:   "{\nbr=1\n[\n{\n\"br\":2}\n{\"a\":\nCMCD-Status: bs\nbr=3",
+			want: []string{"2 record br=1", "4 json {\n\"br\":2}", "7 headers Cmcd-Status: bs", "8 record br=3"}, passed: 3,
+		},
+		"brackets around lines": {
+			in:   "server {\n{\n/a?CMCD=bs\n}\n[\n]\nbr=1",
+			want: []string{"3 url ?CMCD=bs | @/a", "7 record br=1"}, passed: 4,
+		},
+		"prose that begins like a record": {in: "d, e and f\nv; x\nsn\nd\nsu, e\nbs, hello\nst", passed: 7},
+		"records without values":          {in: "bs,su\nbg\nbs,com.example-a\nbs;a=1\nd,br=100\nbs , nr", want: []string{"1 record bs,su", "2 record bg", "3 record bs,com.example-a", "4 record bs;a=1", "5 record d,br=100", "6 record bs , nr"}},
+		"what has no CMCD":                {in: "https://cdn.example/a?x=CMCD\nhello\nfoo=1\na,b\nVCMCD=1", passed: 5},
+		"an address that must be one":     {in: "https://cdn.example/a", as: URL, passed: 1},
+		"nothing":                         {},
+		"an empty body":                   {in: " \n", as: Body, passed: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, passed, err := readAll(t, strings.NewReader(c.in), c.as)
@@ -144,6 +178,67 @@ func TestHAR(t *testing.T) {
 	}
 }
 
+// One odd entry is not the end of a HAR file: what can be read of it is used, and it is passed over if
+// there is no CMCD in that.
+func TestHARWithOddEntries(t *testing.T) {
+	long := strings.Repeat("e=t,v=2\\n", maxLine/8+1)
+	in := `{"log":{"entries":[
+{"request":{"url":"/a?CMCD=bs"}},
+{"startedDateTime":5,"request":{"url":"/b?CMCD=bs"}},
+{"request":{"url":7,"method":"GET"}},
+5,null,
+{"request":{"method":"POST","url":"/cmcd","postData":{"mimeType":"application/cmcd","text":"` + long + `"}}},
+{"request":{"method":"POST","url":"/cmcd?CMCD=su","postData":{"mimeType":"application/cmcd","text":"` + long + `"}}},
+{"request":{"url":"/c?CMCD=bs"}}]}}`
+	got, passed, err := readAll(t, strings.NewReader(in), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"1 url ?CMCD=bs | @/a", "2 url ?CMCD=bs | @/b", "7 url ?CMCD=su | @/cmcd", "8 url ?CMCD=bs | @/c"}
+	if diff := cmp.Diff(want, got); diff != "" || passed != 5 {
+		t.Errorf("passed over %d (-want +got):\n%s", passed, diff)
+	}
+}
+
+// A body may have several objects, one a line or each over several.
+func TestHARWithSeveralObjects(t *testing.T) {
+	for body, want := range map[string]string{
+		`{\"br\":100}`:                                     `0:{"br":100}`,
+		`{\"br\":100}\n{\"br\":200}\n`:                     `1:{"br":100} 2:{"br":200}`,
+		`{\n\"br\":100}\r\n\n{\"br\":200}\n[{\"br\":300}]`: "1:{\n\"br\":100} 2:{\"br\":200} 3:[{\"br\":300}]",
+		`{\"br\":100}\n{\"br\":`:                           "0:{\"br\":100}\n{\"br\":",
+		`[{\"br\":100},{\"br\":200}]`:                      `0:[{"br":100},{"br":200}]`,
+		`{\"br\":100}\nnonsense`:                           "1:{\"br\":100} 2:nonsense",
+		`{\"time\":1}\n{\"br\":200}`:                       "1:{\"time\":1} 2:{\"br\":200}",
+	} {
+		in := `{"log":{"entries":[{"request":{"method":"POST","url":"/cmcd","postData":{"mimeType":"application/json","text":"` + body + `"}}}]}}`
+		var got []string
+		for p, err := range NewReader(strings.NewReader(in), "", "").Pieces() {
+			if err != nil || p.Form != JSON || p.Entry != 1 || p.Line != 0 {
+				t.Fatalf("%s: %+v, %v", body, p, err)
+			}
+			got = append(got, fmt.Sprintf("%d:%s", p.Record, p.Text))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
+
+// However brackets are nested that nobody closes, each line is looked at a few times only.
+func TestBracketsThatNobodyCloses(t *testing.T) {
+	for _, text := range []string{"[\n", "{\n", "{\"a\":\n", "[{\"a\":\n", "[\n{}\n"} {
+		began := time.Now()
+		in := io.LimitReader(&repeated{text: strings.Repeat(text, 1000), n: 1 << 18}, 1<<18)
+		if _, passed, err := readAll(t, in, ""); err != nil || passed < 1000 {
+			t.Errorf("%q: passed over %d, %v", text, passed, err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%q: took %v", text, took)
+		}
+	}
+}
+
 // What cannot be read is said with the place.
 func TestWhatCannotBeRead(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -153,13 +248,14 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}{
 		"a line too long":      {in: io.MultiReader(strings.NewReader("br=1\n"), long(maxLine+9)), want: "line 2 is longer than 1048576 bytes"},
 		"a body too long":      {in: long(maxLine + 1), as: Body, want: "the body is longer"},
-		"JSON too long":        {in: io.MultiReader(strings.NewReader("{\n"), lines(maxLine)), want: "line 1: the JSON value that begins there is longer"},
-		"JSON without an end":  {in: strings.NewReader("br=1\n{\"br\":\n1"), want: "line 2: the JSON value that begins there has no end"},
+		"JSON too long":        {in: io.MultiReader(strings.NewReader("{\n"), lines(maxLine)), as: JSON, want: "line 1: the JSON value that begins there is longer"},
+		"JSON without an end":  {in: strings.NewReader("{\"br\":1}\n{\"br\":\n1"), as: JSON, want: "line 2: the JSON value that begins there has no end"},
 		"a head too long":      {in: io.MultiReader(strings.NewReader("GET /a HTTP/1.1\n"), lines(maxLine)), want: "header lines of one request are longer"},
 		"a HAR file cut off":   {in: strings.NewReader(har[:600]), want: "cut off after entry"},
 		"a HAR file of others": {in: strings.NewReader(`{"log":{"entries":{}}}`), want: "{ stands where a [ is expected"},
 		"no entries":           {in: strings.NewReader(`{"log":{"pages":[]}}`), want: "no entries at log.entries"},
-		"an entry of others":   {in: strings.NewReader(`{"log":{"entries":[{"request":{"url":"/a?CMCD=bs"}},{"request":{"url":7}}]}}`), want: "from entry 2 on"},
+		"JSON in an abyss":     {in: strings.NewReader(strings.Repeat("[", 100)), as: JSON, want: "line 1: the JSON value that begins there is nested"},
+		"a broken entry":       {in: strings.NewReader(`{"log":{"entries":[{"request":{"url":"/a?CMCD=bs"}},{"request":{"url":7;}}]}}`), want: "from entry 2 on"},
 		"no HAR file":          {in: strings.NewReader("br=1"), as: HAR, want: "the HAR file cannot be read"},
 		"an entry too long":    {in: io.MultiReader(strings.NewReader(`{"log":{"entries":[{"x":"`), long(maxEntry+1<<20)), want: "longer than 64 MiB"},
 	} {

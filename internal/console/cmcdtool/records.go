@@ -3,6 +3,7 @@ package cmcdtool
 import (
 	"errors"
 	"iter"
+	"net/url"
 	"strings"
 
 	"github.com/weir-stream/weir/cmcd"
@@ -67,11 +68,43 @@ func (p *Piece) request(look Look, yield func(Found) bool) {
 		err = cmcd.ErrNoKeys
 		values = &cmcd.Values{}
 	}
+	if values.Has(cmcd.KeyE) && len(p.Header) == 0 {
+		f := p.found(values, err, cmcd.EventMode)
+		if look.Validate {
+			f.Issues = listed(p.report())
+		}
+		yield(f)
+		return
+	}
 	f := p.found(values, err, cmcd.RequestMode)
 	if look.Validate {
 		f.Issues = listed(validate.Request(p.RawQuery, p.Header))
 	}
 	yield(f)
+}
+
+// report is what is wrong with a report that stands in a query. Players send such that cannot post: what
+// they say is judged as a report, and how they say it as one mistake.
+func (p *Piece) report() []validate.Issue {
+	issues := []validate.Issue{{
+		Rule: "method", Section: "CTA-5004-B §3.3", Severity: validate.Error,
+		Message: "the report is in the query of a request, expected it as the body of a POST",
+	}}
+	for _, issue := range validate.Query(p.RawQuery) {
+		if issue.Rule == "encoding" || issue.Rule == "repeated" || issue.Rule == "argument" {
+			issues = append(issues, issue)
+		}
+	}
+	record := ""
+	for argument := range strings.SplitSeq(p.RawQuery, "&") {
+		if value, ok := strings.CutPrefix(argument, "CMCD="); ok { // of several, the decoder takes the last
+			record = value
+		}
+	}
+	if decoded, err := url.QueryUnescape(record); err == nil {
+		record = decoded
+	}
+	return append(issues, validate.Record(record, validate.Options{Mode: cmcd.EventMode})...)
 }
 
 func (p *Piece) record(look Look, yield func(Found) bool) {

@@ -1,9 +1,10 @@
-package cmcdtool
+package encode
 
 import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/url"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/internal/console/cmcdtool"
 )
 
 // sent is a line of the corpus: what a real player has sent.
@@ -21,7 +23,7 @@ type sent struct {
 
 func corpus(t *testing.T) []sent {
 	t.Helper()
-	f, err := os.Open("../../../cmcd/testdata/player_corpus.jsonl.gz")
+	f, err := os.Open("../../../../cmcd/testdata/player_corpus.jsonl.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,15 +44,6 @@ func corpus(t *testing.T) []sent {
 	}
 }
 
-func decodeJSON(t *testing.T, in string, look Look) string {
-	t.Helper()
-	var out bytes.Buffer
-	if err := Decode(t.Context(), &out, Input{Stdin: strings.NewReader(in)}, look, true); err != nil {
-		t.Fatalf("decode %q: %v", in, err)
-	}
-	return out.String()
-}
-
 // What decode makes of a correct record, encode makes a record of again that is the same byte for byte.
 func TestDecodeAndEncodeAreTheIdentity(t *testing.T) {
 	correct, all := 0, 0
@@ -68,15 +61,22 @@ func TestDecodeAndEncodeAreTheIdentity(t *testing.T) {
 		}
 		for _, record := range records {
 			all++
-			p := Piece{Form: Record, Text: record}
-			for f := range p.Records(Look{Validate: true}) {
+			p := cmcdtool.NewPiece(cmcdtool.Record, record, "")
+			for f := range p.Records(cmcdtool.Look{Validate: true}) {
 				if len(f.Issues) > 0 {
 					continue
 				}
 				correct++
-				line := decodeJSON(t, record, Look{})
+				line, err := json.Marshal(f)
+				if err != nil {
+					t.Fatal(err)
+				}
 				var out, warned bytes.Buffer
-				if err := Encode(t.Context(), &out, &warned, Input{Stdin: strings.NewReader(line)}, Encoding{}); err != nil {
+				e, err := New(&out, &warned, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := e.JSON(string(line)); err != nil {
 					t.Fatalf("encode %s: %v", line, err)
 				}
 				if got := strings.TrimSuffix(out.String(), "\n"); got != record || warned.Len() > 0 {
@@ -101,9 +101,12 @@ func FuzzValues(f *testing.F) {
 		if err != nil {
 			return
 		}
-		text, err := json.Marshal(valuesOf(&v))
-		if err != nil {
-			t.Fatalf("%q: %v", record, err)
+		p := cmcdtool.NewPiece(cmcdtool.Record, record, "")
+		var text []byte
+		for f := range p.Records(cmcdtool.Look{}) {
+			if text, err = json.Marshal(f.Values); err != nil {
+				t.Fatalf("%q: %v", record, err)
+			}
 		}
 		again, err := parseValues(text)
 		if err != nil {
@@ -113,4 +116,42 @@ func FuzzValues(f *testing.F) {
 			t.Fatalf("%q: %s\n was %s\n now %s", record, text, v.String(), again.String())
 		}
 	})
+}
+
+// A writer that cannot be written to ends the command, and what stands in a message cannot command the
+// terminal.
+func TestOutput(t *testing.T) {
+	full := errors.New("full")
+	e, err := New(failing{full}, io.Discard, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Pairs([]string{"bs"}); !errors.Is(err, full) {
+		t.Errorf("err = %v", err)
+	}
+	var warned bytes.Buffer
+	if e, err = New(io.Discard, &warned, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.JSON(`{"bs":true,"\u001b[2J-a":1}`); err != nil || !strings.Contains(warned.String(), "[2J-a") || strings.Contains(warned.String(), "\x1b") {
+		t.Errorf("err = %v, said %q", err, &warned)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func TestAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://cdn.example/a":                "https://cdn.example/a?CMCD=bs",
+		"https://cdn.example/a?":               "https://cdn.example/a?CMCD=bs",
+		"https://cdn.example/a?x=1&CMCD=old#t": "https://cdn.example/a?x=1&CMCD=bs#t",
+		"https://cdn.example/a?CMCD=old":       "https://cdn.example/a?CMCD=bs",
+		"https://cdn.example/a#":               "https://cdn.example/a?CMCD=bs#",
+	} {
+		if got := withCMCD(address, "CMCD=bs"); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
 }

@@ -1,20 +1,35 @@
-package cmcdtool
+package encode
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/cmcd/client"
 )
 
-// Encoding says how records are written.
-type Encoding struct {
+// Form is a way in which CMCD is written down.
+type Form string
+
+// The forms.
+const (
+	Query   Form = "query"
+	Headers Form = "headers"
+	Record  Form = "record"
+	Body    Form = "body"
+	URL     Form = "url"
+)
+
+// Options say how records are written.
+type Options struct {
+	// As is the form; "" is [URL] with an URL, else [Record].
 	As Form
 	// URL is the address that gets the record as its CMCD argument, and that nor is made relative to.
 	URL string
@@ -24,65 +39,61 @@ type Encoding struct {
 	Mode string
 }
 
-// check completes the encoding, or says what is wrong with it.
-func (e *Encoding) check() error {
-	if e.As == "" {
-		e.As = Record
-		if e.URL != "" {
-			e.As = URL
+// ArgumentError says that what was asked for on the command line cannot be meant.
+type ArgumentError struct{ Err error }
+
+func (e *ArgumentError) Error() string { return e.Err.Error() }
+func (e *ArgumentError) Unwrap() error { return e.Err }
+
+// Encoder prepares records as a player must and writes them. What cannot be sent is left out, and
+// named on warn.
+type Encoder struct {
+	w, warn io.Writer
+	options Options
+	n       int // records so far
+}
+
+// New returns an encoder, or an [*ArgumentError].
+func New(w, warn io.Writer, o Options) (*Encoder, error) {
+	if o.As == "" {
+		o.As = Record
+		if o.URL != "" {
+			o.As = URL
 		}
 	}
-	if e.URL != "" {
-		u, err := url.Parse(e.URL)
+	if o.URL != "" {
+		u, err := url.Parse(o.URL)
 		if err != nil || !u.IsAbs() || u.Host == "" {
-			return &ArgumentError{fmt.Errorf("--url %q is not an address such as https://cdn.example/a.m4s", e.URL)}
+			return nil, &ArgumentError{fmt.Errorf("--url %q is not an address such as https://cdn.example/a.m4s", o.URL)}
 		}
 	}
 	switch {
-	case e.As == URL && e.URL == "":
-		return &ArgumentError{errors.New("--as url needs --url, the address to add the CMCD argument to")}
-	case e.Version == 1 && e.Mode == cmcd.EventMode.String():
-		return &ArgumentError{errors.New("version 1 has no event mode")}
+	case !slices.Contains([]Form{Query, Headers, Record, Body, URL}, o.As):
+		return nil, &ArgumentError{fmt.Errorf("--as: %q is not one of query, headers, record, body, url", o.As)}
+	case o.As == URL && o.URL == "":
+		return nil, &ArgumentError{errors.New("--as url needs --url, the address to add the CMCD argument to")}
+	case o.Version == 1 && o.Mode == cmcd.EventMode.String():
+		return nil, &ArgumentError{errors.New("version 1 has no event mode")}
 	}
-	return nil
+	return &Encoder{w: w, warn: warn, options: o}, nil
 }
 
-// Encode prepares the records of the input as a player must and writes them. Args are pairs such as
-// br=3000; without any, the input is the JSON that [Decode] writes, or its values alone. What cannot
-// be sent is left out, and named on warn.
-func Encode(ctx context.Context, w, warn io.Writer, in Input, e Encoding) error {
-	if err := e.check(); err != nil {
+// Pairs writes one record of pairs such as br=3000, sid=abc and bs.
+func (e *Encoder) Pairs(pairs []string) error {
+	v, err := parsePairs(pairs)
+	if err != nil {
+		return &ArgumentError{err}
+	}
+	return e.write(&record{values: v, version: givenVersion(&v, 2), mode: modeOf(&v)})
+}
+
+// JSON writes one record of the JSON that one is decoded to, or of its values alone.
+func (e *Encoder) JSON(text string) error {
+	r, err := parseRecord(text)
+	if err != nil {
 		return err
 	}
-	if len(in.Args) > 0 && in.Args[0] != "-" && !strings.HasPrefix(strings.TrimSpace(in.Args[0]), "{") {
-		v, err := pairs(in.Args)
-		if err != nil {
-			return &ArgumentError{err}
-		}
-		return e.write(w, warn, &record{values: v, version: givenVersion(&v, 2), mode: modeOf(&v)}, 1)
-	}
-	in.As = JSON
-	passed, n := 0, 0
-	for p, err := range in.pieces(ctx, &passed) {
-		if err != nil {
-			return err
-		}
-		r, err := parseRecord(p.Text)
-		if err == nil {
-			n++
-			err = e.write(w, warn, r, n)
-		}
-		if err != nil {
-			if place := p.String(); place != "" {
-				err = fmt.Errorf("%s: %w", place, err)
-			}
-			return err
-		}
-	}
-	if n == 0 {
-		return errors.New("nothing to encode: the input is empty")
-	}
-	return nil
+	return e.write(r)
 }
 
 // record is what is to be written.
@@ -92,7 +103,6 @@ type record struct {
 	mode    cmcd.Mode
 }
 
-// parseRecord reads a line of JSON that Decode has written, or its values alone.
 func parseRecord(text string) (*record, error) {
 	var whole line
 	if err := json.Unmarshal([]byte(text), &whole); err != nil {
@@ -142,15 +152,17 @@ func givenVersion(v *cmcd.Values, otherwise int) int {
 	return otherwise
 }
 
+// modeOf returns the mode that a record is of: event if it has what only that mode has.
 func modeOf(v *cmcd.Values) cmcd.Mode {
-	if isEvent(v) {
-		return cmcd.EventMode
+	for k := range v.Keys() {
+		if k.In(2, cmcd.EventMode) && !k.In(2, cmcd.RequestMode) {
+			return cmcd.EventMode
+		}
 	}
 	return cmcd.RequestMode
 }
 
-// pairs reads arguments such as br=3000, sid=abc and bs.
-func pairs(args []string) (cmcd.Values, error) {
+func parsePairs(args []string) (cmcd.Values, error) {
 	written := make([]string, 0, len(args))
 	for _, arg := range args {
 		name, value, hasValue := strings.Cut(arg, "=")
@@ -177,47 +189,49 @@ func pairs(args []string) (cmcd.Values, error) {
 	return cmcd.Parse(strings.Join(written, ","))
 }
 
-func (e *Encoding) write(w, warn io.Writer, r *record, n int) error {
+func (e *Encoder) write(r *record) error {
+	e.n++
+	o := &e.options
 	version, mode := r.version, r.mode
-	if e.Version != 0 {
-		version = e.Version
+	if o.Version != 0 {
+		version = o.Version
 	}
 	if version == 1 {
 		mode = cmcd.RequestMode // the only one that it has
 	}
-	mode, err := parseMode(e.Mode, mode)
+	mode, err := parseMode(o.Mode, mode)
 	if err != nil {
 		return &ArgumentError{err}
 	}
-	if event := mode == cmcd.EventMode; event && e.As != Record && e.As != Body {
-		return &ArgumentError{fmt.Errorf("a record of event mode cannot be written as %s: it goes in a body", e.As)}
-	} else if !event && e.As == Body {
+	if event := mode == cmcd.EventMode; event && o.As != Record && o.As != Body {
+		return &ArgumentError{fmt.Errorf("a record of event mode cannot be written as %s: it goes in a body", o.As)}
+	} else if !event && o.As == Body {
 		return &ArgumentError{errors.New("a record of request mode cannot be written as body: it goes with the request")}
 	}
-	out := client.Prepare(&r.values, client.Options{Version: version, Mode: mode, BaseURL: e.URL})
+	out := client.Prepare(&r.values, client.Options{Version: version, Mode: mode, BaseURL: o.URL})
 	if left := leftOut(&r.values, &out); left != "" {
-		fmt.Fprintf(warn, "record %d: left out %s: not to be sent in version %d, %s mode, or not with such a value\n", n, left, version, mode)
+		fmt.Fprintf(e.warn, "record %d: left out %s: not to be sent in version %d, %s mode, or not with such a value\n", e.n, left, version, mode)
 	}
-	text, err := e.form(&out, n)
+	text, err := e.form(&out)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(w, text)
+	_, err = io.WriteString(e.w, text)
 	return err
 }
 
-func (e *Encoding) form(v *cmcd.Values, n int) (string, error) {
+func (e *Encoder) form(v *cmcd.Values) (string, error) {
 	if v.Len() == 0 && len(v.Custom) == 0 {
 		return "", errors.New("nothing of the record may be sent")
 	}
-	switch e.As {
+	switch e.options.As {
 	case Query:
 		return v.Query() + "\n", nil
 	case URL:
-		return withCMCD(e.URL, v.Query()) + "\n", nil
+		return withCMCD(e.options.URL, v.Query()) + "\n", nil
 	case Headers:
 		var b strings.Builder
-		if n > 1 {
+		if e.n > 1 {
 			b.WriteByte('\n')
 		}
 		h := v.Headers(nil)
@@ -229,7 +243,7 @@ func (e *Encoding) form(v *cmcd.Values, n int) (string, error) {
 		return b.String(), nil
 	case Body:
 		// A line feed stands between records only (§3.3).
-		if n > 1 {
+		if e.n > 1 {
 			return "\n" + v.String(), nil
 		}
 		return v.String(), nil
@@ -240,13 +254,12 @@ func (e *Encoding) form(v *cmcd.Values, n int) (string, error) {
 
 // withCMCD adds the argument to an address, in the place of those that it has.
 func withCMCD(address, argument string) string {
-	address = withoutCMCD(address)
 	address, fragment, hasFragment := strings.Cut(address, "#")
-	separator := "?"
-	if strings.Contains(address, "?") {
-		separator = "&"
+	address, query, _ := strings.Cut(address, "?")
+	if query = cmcd.StripQuery(query); query != "" {
+		query += "&"
 	}
-	address += separator + argument
+	address += "?" + query + argument
 	if hasFragment {
 		address += "#" + fragment
 	}
@@ -270,5 +283,10 @@ func leftOut(in, out *cmcd.Values) string {
 			names = append(names, c.Key)
 		}
 	}
-	return printable(strings.Join(names, ", "))
+	return strings.Map(func(r rune) rune { // nothing that a terminal could take for a command
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.Join(names, ", "))
 }
