@@ -83,7 +83,35 @@ describe('the log', () => {
     expect(within(list).getAllByRole('button')).toHaveLength(1)
     expect(within(list).getByText('a.m4s')).toBeDefined()
     await userEvent.type(screen.getByRole('searchbox'), 'b.m4s')
-    await screen.findByText('None of the last 3 requests has “b.m4s” in it and a violation.')
+    await screen.findByText('None of the 2 requests that were checked has “b.m4s” in it and a violation; 1 not checked yet.')
+  })
+
+  it('claims nothing of what was not checked', async () => {
+    const log = new RequestLog()
+    render(<LogPanel log={log} />)
+    const first = send(log, 'a.m4s', 'br=(900;v),v=2')
+    send(log, 'b.m4s', 'br=900,v=2')
+    await userEvent.click(screen.getByRole('checkbox', { name: 'Only violations' }))
+    await screen.findByText('None of the last 2 requests has been checked yet.')
+    log.judge(new Map([[first, []]]))
+    await screen.findByText('None of the 1 request that was checked has a violation; 1 not checked yet.')
+    log.judge(new Map([[first + 1, []]]))
+    await screen.findByText('None of the 2 requests that were checked has a violation.')
+  })
+
+  it('says when the validator cannot be reached', async () => {
+    const log = new RequestLog()
+    render(<LogPanel log={log} />)
+    const first = send(log, 'a.m4s', 'br=(900;v),v=2')
+    log.setValidator('unreachable')
+    await screen.findByText('the validator cannot be reached: 1 not checked')
+    await userEvent.click(screen.getByRole('checkbox', { name: 'Only violations' }))
+    await screen.findByText('None of the last 1 request has been checked: the validator cannot be reached.')
+    send(log, 'b.m4s', 'br=900,v=2')
+    log.judge(new Map([[first, []]]))
+    await screen.findByText('None of the 1 request that was checked has a violation; 1 not checked: the validator cannot be reached.')
+    log.setValidator('answering')
+    await expect.poll(() => screen.queryByText(/cannot be reached/)).toBeNull()
   })
 
   it('finds what the validator has said', async () => {

@@ -10,6 +10,7 @@ import { maxEntries, type Issue, type RequestLog, type Sent } from './requestLog
  */
 export function LogPanel({ log }: { log: RequestLog }) {
   const newest = useSyncExternalStore(log.subscribe, log.newest)
+  const reachable = useSyncExternalStore(log.subscribe, log.validator) !== 'unreachable'
   const list = useRef<HTMLOListElement>(null)
   const [filter, setFilter] = useState('')
   const wanted = useDeferredValue(filter.trim().toLowerCase())
@@ -52,7 +53,7 @@ export function LogPanel({ log }: { log: RequestLog }) {
         </button>
       </div>
       <div className="tally">
-        <Tally newest={newest} />
+        <Tally newest={newest} reachable={reachable} />
         <label>
           <input type="checkbox" checked={onlyViolations} onChange={(event) => setOnlyViolations(event.target.checked)} />
           Only violations
@@ -70,13 +71,7 @@ export function LogPanel({ log }: { log: RequestLog }) {
             {fresh} new
           </button>
         )}
-        {shown.length === 0 && (
-          <p className="empty">
-            {newest.length === 0
-              ? 'Nothing sent yet. Each request of the player will stand here with the CMCD keys that it carries.'
-              : `None of the last ${newest.length} requests has ${[wanted && `“${filter.trim()}” in it`, onlyViolations && 'a violation'].filter(Boolean).join(' and ')}.`}
-          </p>
-        )}
+        {shown.length === 0 && <p className="empty">{noneOf(newest, filter.trim(), onlyViolations, reachable)}</p>}
         <ol ref={list} tabIndex={0} aria-label="Requests, newest first" onScroll={(event) => setScrolled(event.currentTarget.scrollTop > 8)}>
           {shown.map((sent) => (
             <Row key={sent.id} sent={sent} />
@@ -90,8 +85,22 @@ export function LogPanel({ log }: { log: RequestLog }) {
   )
 }
 
+/** noneOf says why nothing is shown. Of what was not checked it claims nothing. */
+function noneOf(newest: readonly Sent[], filter: string, onlyViolations: boolean, reachable: boolean): string {
+  if (newest.length === 0) return 'Nothing sent yet. Each request of the player will stand here with the CMCD keys that it carries.'
+  if (!onlyViolations) return `None of the last ${counted(newest.length, 'request')} has “${filter}” in it.`
+  const unchecked = newest.filter((sent) => sent.issues === undefined).length
+  const checked = newest.length - unchecked
+  const why = reachable ? ' yet' : ': the validator cannot be reached'
+  if (checked === 0) return `None of the last ${counted(newest.length, 'request')} has been checked${why}.`
+  return (
+    `None of the ${counted(checked, 'request')} that ${checked === 1 ? 'was' : 'were'} checked has ` +
+    `${filter && `“${filter}” in it and `}a violation${unchecked > 0 ? `; ${unchecked} not checked${why}` : ''}.`
+  )
+}
+
 /** Tally counts what is in the log. Before the validator has answered it says nothing of violations. */
-function Tally({ newest }: { newest: readonly Sent[] }) {
+function Tally({ newest, reachable }: { newest: readonly Sent[]; reachable: boolean }) {
   const judged = newest.filter((sent) => sent.issues !== undefined)
   const issues = judged.flatMap((sent) => sent.issues ?? [])
   const errors = issues.filter(isError).length
@@ -103,6 +112,12 @@ function Tally({ newest }: { newest: readonly Sent[] }) {
           {' · '}
           <span className={errors > 0 ? 'error' : undefined}>{counted(errors, 'violation')}</span>
           {issues.length > errors && ` · ${counted(issues.length - errors, 'warning')}`}
+        </>
+      )}
+      {!reachable && judged.length < newest.length && (
+        <>
+          {' · '}
+          <span>the validator cannot be reached: {newest.length - judged.length} not checked</span>
         </>
       )}
     </p>

@@ -52,6 +52,9 @@ export interface Sent {
 /** What came back. Times are in ms. */
 export type Answer = Pick<Sent, 'status' | 'outcome' | 'cacheStatus' | 'bytes' | 'ttfb' | 'duration'>
 
+/** Whether what is in the log gets judged; undefined before the validator was first asked. */
+export type ValidatorState = 'answering' | 'unreachable' | undefined
+
 export const maxEntries = 500
 const batchDelay = 200
 
@@ -65,6 +68,7 @@ export class RequestLog {
   private readonly listeners = new Set<() => void>()
   private timer: ReturnType<typeof setTimeout> | undefined
   private nextID = 1
+  private validatorState: ValidatorState
   /** How many have ever been added. */
   total = 0
 
@@ -100,6 +104,14 @@ export class RequestLog {
     })
     this.changed()
   }
+
+  setValidator(state: ValidatorState): void {
+    if (state === this.validatorState) return
+    this.validatorState = state
+    this.changed()
+  }
+
+  readonly validator = (): ValidatorState => this.validatorState
 
   clear(): void {
     this.entries = []

@@ -123,9 +123,11 @@ describe('the validator', () => {
     await vi.advanceTimersByTimeAsync(10 * 60_000)
     expect(asked.length).toBeLessThan(9)
     expect(log.all()[0]?.issues).toBeUndefined()
+    expect(log.validator()).toBe('unreachable')
     answer = () => reply({ records: [record(0)] })
     await vi.advanceTimersByTimeAsync(200_000)
     expect(log.all()[0]?.issues).toHaveLength(1)
+    expect(log.validator()).toBe('answering')
     expect(said).not.toHaveBeenCalled()
   })
 
@@ -136,6 +138,7 @@ describe('the validator', () => {
     query()
     await vi.advanceTimersByTimeAsync(10 * 60_000)
     expect(asked).toHaveLength(1)
+    expect(log.validator()).toBe('unreachable')
   })
 
   it('asks nothing while nothing is sent, and nothing after its end', async () => {

@@ -64,8 +64,10 @@ export class Validator {
     switch (answer) {
       case 'never':
         this.stop()
+        this.log.setValidator('unreachable')
         return
       case 'later':
+        this.log.setValidator('unreachable')
         this.schedule(Math.min(backOff * 2 ** this.failures++, longest))
         return
       case 'refused':
@@ -74,6 +76,7 @@ export class Validator {
       default:
         this.take(batch, answer)
     }
+    this.log.setValidator('answering')
     this.failures = 0
     this.schedule(breathe)
   }
@@ -104,7 +107,7 @@ export class Validator {
     this.log.judge(issues)
   }
 
-  /** post returns the answer, or what to do without one: nothing of it is the viewer's concern. */
+  /** post returns the answer, or what to do without one. */
   private async post(records: Text[]): Promise<Answer | 'later' | 'never' | 'refused'> {
     try {
       const response = await fetch(address, {
