@@ -195,7 +195,7 @@ describe('the page of a session', () => {
     const report = (s: number, event: string, ts: number | undefined, more: Record<string, string> = {}, state = '') =>
       ({ time: at(s).toISOString(), event, state, cmcd: { ...(ts === undefined ? {} : { ts: String(ts) }), ...more } })
     const ahead = (s: number) => at(s).getTime() + 3_600_000
-    const reporting: Session = { ...session, cmcd_version: undefined, reports: 4, lost_reports: 0 }
+    const reporting: Session = { ...session, cmcd_version: undefined, reports: 4, lost_reports: 0, clock_offset_seconds: -3599.9994 }
     const reports = [
       report(1, 'ps', ahead(1), {}, 's'),
       report(3, 'rr', ahead(2), { url: '"/live/test/video-1-1.m4s"' }),
@@ -216,6 +216,14 @@ describe('the page of a session', () => {
     expect(fact('Lost reports')).toBe('Lost reports0')
     expect(fact('Unseen requests')).toBe('Unseen requests–')
     expect(fact('CMCD')).toBe('CMCDnone')
+    expect(fact('Clock offset')).toBe('Clock offset1:00:00 hplayer is ahead')
+  })
+
+  it('writes the offset of a clock that was never set in days', async () => {
+    network({ [`/api/v1/sessions/${session.id}`]: { ...details, session: { ...session, clock_offset_seconds: 1_795_185_650 } } })
+    open(`/sessions/${session.id}`)
+    const name = await screen.findByText('Clock offset')
+    expect(name.closest('div')?.textContent).toBe('Clock offset20,778 daysplayer is behind')
   })
 
   it('says so when there is no record of it', async () => {

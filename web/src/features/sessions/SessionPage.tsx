@@ -115,7 +115,7 @@ function clockOffset(offset: number | undefined): Pick<Fact, 'value' | 'note'> {
   // What is less may all be the way of the report.
   const apart = Math.abs(offset) >= 0.1
   const size = Math.abs(offset)
-  return { value: size < 2 * day ? seconds(size) : `${count(size / day)} days`, note: apart ? `player is ${offset > 0 ? 'behind' : 'ahead'}` : undefined }
+  return { value: size < 2 * day ? seconds(size < 60 ? size : Math.round(size)) : `${count(size / day)} days`, note: apart ? `player is ${offset > 0 ? 'behind' : 'ahead'}` : undefined }
 }
 
 /** missing is a count of what the player numbered; it is not known where nothing is numbered. */
