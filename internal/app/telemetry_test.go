@@ -18,7 +18,7 @@ func TestPlayersPostToThePublicListener(t *testing.T) {
 	err := n.Run(ctx, func() {
 		defer cancel()
 		public, private := "http://"+n.public.Addr().String(), "http://"+n.private.Addr().String()
-		const record = `e=t,sid="s-1",sn=0,ts=1764269150889,v=2`
+		const record = `e=t,sid="s-1",sn=0,ts=1754922645000,v=2` // by the same clock as the event
 		const event = `{"event_id":"E1","session_id":"s-1","event_type":"pause","event_timestamp":"2025-08-11T14:30:45.123Z","quality":"HD"}`
 		for _, test := range []struct {
 			method, url, contentType, body string
