@@ -97,11 +97,15 @@ func (p *parser) fastValue(k Key, info *keyInfo, i int) int {
 		v.texts[info.index] = token
 		return end
 	case TextType:
-		end := fastText(s, i)
+		end, escaped := fastText(s, i)
 		if end < 0 || !nextMember(s, end+1) {
 			return -1
 		}
-		v.texts[info.index] = s[i+1 : end]
+		if escaped {
+			v.texts[info.index] = p.unescape(i+1, end)
+		} else {
+			v.texts[info.index] = s[i+1 : end]
+		}
 		return end + 1
 	case NumberListType:
 		if s[i] == '(' {
@@ -121,8 +125,8 @@ func (p *parser) fastValue(k Key, info *keyInfo, i int) int {
 		if list {
 			i++
 		}
-		end := fastText(s, i)
-		if end < 0 || list && (end+1 == len(s) || s[end+1] != ')') {
+		end, escaped := fastText(s, i)
+		if end < 0 || escaped || list && (end+1 == len(s) || s[end+1] != ')') {
 			return -1
 		}
 		after := end + 1
@@ -175,20 +179,27 @@ func nextMember(s string, i int) bool {
 	return i > start && (i == len(s) || s[i] == '=' || s[i] == ',') && (isAlnum(s[start]) || s[start] == '*')
 }
 
-// fastText returns the place of the quote that ends the string at i; -1 if there is no such thing, or if
-// there is anything in it but plain text.
-func fastText(s string, i int) int {
+// fastText returns the place of the quote that ends the string at i, and whether there are escapes in it; -1
+// if there is no such thing, or if there is anything else in it but plain text.
+func fastText(s string, i int) (end int, escaped bool) {
 	if i >= len(s) || s[i] != '"' {
-		return -1
+		return -1, false
 	}
 	i++
-	for i < len(s) && classes[s[i]]&textByte != 0 {
-		i++
+	for i < len(s) {
+		switch {
+		case classes[s[i]]&textByte != 0:
+			i++
+		case s[i] == '"':
+			return i, escaped
+		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\'):
+			escaped = true
+			i += 2
+		default:
+			return -1, false
+		}
 	}
-	if i == len(s) || s[i] != '"' {
-		return -1
-	}
-	return i
+	return -1, false
 }
 
 // fastNumber reads an unsigned number at i; end is -1 if there is none, or one that must be rounded.
