@@ -166,7 +166,7 @@ func saidList(v *Values, k Key) string {
 	return strings.Join(items, " ")
 }
 
-func captures(t *testing.T) func(yield func(*capture) bool) {
+func captures(t testing.TB) func(yield func(*capture) bool) {
 	t.Helper()
 	file, err := os.Open("testdata/captures/captures.jsonl.gz")
 	if err != nil {

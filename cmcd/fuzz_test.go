@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -19,6 +21,24 @@ func seeds(f *testing.F) {
 		`a-b=c"d,e"`, `a-b=;x`, `x-y=(()`, `ot=(v;a),pr=-0.0005,v="2"`,
 	} {
 		f.Add(s)
+	}
+	// And of each player and encoder that was captured the first record of each way to send it.
+	seen := map[string]bool{}
+	for c := range captures(f) {
+		way := c.Player + " " + strconv.FormatBool(c.Query != "") + strconv.FormatBool(c.Body != "")
+		if seen[way] {
+			continue
+		}
+		seen[way] = true
+		for record := range SplitBody(c.Body) {
+			f.Add(record)
+		}
+		if query, err := url.QueryUnescape(argumentValue(c.Query)); err == nil && query != "" {
+			f.Add(query)
+		}
+		for _, record := range c.Headers {
+			f.Add(record)
+		}
 	}
 }
 
@@ -218,6 +238,36 @@ func FuzzStripQuery(f *testing.F) {
 		got := StripQuery(query)
 		if got != want || !stripped && got != query {
 			t.Errorf("%q becomes %q, want %q", query, got, want)
+		}
+	})
+}
+
+// A body is its lines, each a record of its own.
+func FuzzParseBody(f *testing.F) {
+	f.Add([]byte("e=ps,sta=p,v=2\n\ne=t,v=2\r\n"))
+	f.Add([]byte("\ufeffe=t,sid=\"a\nb\",v=3\n \t\nhello"))
+	for c := range captures(f) {
+		if len(c.Body) > 1000 {
+			f.Add([]byte(c.Body))
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		records := slices.Collect(SplitBody(string(body)))
+		n := 0
+		for v, err := range ParseBody(body) {
+			w, wantErr := Parse(records[n])
+			if !errors.Is(err, wantErr) || !v.Equal(&w) || v.Warnings != w.Warnings {
+				t.Errorf("record %d of %q is %q (%v), alone %q (%v)", n, body, v.String(), err, w.String(), wantErr)
+			}
+			n++
+		}
+		if n != len(records) {
+			t.Errorf("%q has %d records, want %d", body, n, len(records))
+		}
+		for _, record := range records {
+			if strings.Trim(record, " \t\r") != record || record == "" || strings.Contains(record, "\n") {
+				t.Errorf("record %q of %q", record, body)
+			}
 		}
 	})
 }
