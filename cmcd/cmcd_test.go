@@ -36,6 +36,7 @@ func TestTolerances(t *testing.T) {
 		{"bare error code", `ec=27,v=2`, `ec=("27"),v=2`, WarnScalar | WarnUnquoted},
 		{"unescaped quotes", `cid="movie "A"\1",ot=v`, `cid="movie \"A\"\\1",ot=v`, WarnQuote},
 		{"unescaped quote and comma", `cid="he said "hi", and left",ot=v`, `cid="he said \"hi\", and left",ot=v`, WarnQuote},
+		{"unescaped quotes and an equals sign", `cid="a,b="c",br=9",ot="v",sid="s"`, `cid="a,b=\"c\",br=9",ot=v,sid="s"`, WarnQuote | WarnQuoted},
 		{"unescaped quote and semicolon", `cid="Say "Hi"; then",ot=v,sid="s"`, `cid="Say \"Hi\"; then",ot=v,sid="s"`, WarnQuote},
 		{"unescaped quote, semicolon and words", `cid="Say "Hi"; then we left",ot=v,sid="s"`, `cid="Say \"Hi\"; then we left",ot=v,sid="s"`, WarnQuote},
 		{"list of which nothing is left", `br=(3000),br=(x),bl=(x),v=2`, `br=(3000),v=2`, WarnBadValue},

@@ -176,7 +176,7 @@ func nextMember(s string, i int) bool {
 	for i < len(s) && classes[s[i]]&keyByte != 0 {
 		i++
 	}
-	return i > start && (i == len(s) || s[i] == '=' || s[i] == ',') && (isAlnum(s[start]) || s[start] == '*')
+	return i > start && (i == len(s) || s[i] == ',' || s[i] == '=' && valueBegins(s, i+1)) && (isAlnum(s[start]) || s[start] == '*')
 }
 
 // fastText returns the place of the quote that ends the string at i, and whether there are escapes in it; -1

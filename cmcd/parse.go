@@ -379,7 +379,7 @@ func isBare(s string) bool {
 		switch c := s[i]; {
 		case c == '"':
 			// A string can be a parameter's value or a list's item.
-			if i == 0 || s[i-1] != '=' && (depth == 0 || s[i-1] != '(' && s[i-1] != ' ') {
+			if i == 0 || (s[i-1] != '=' || strings.IndexByte(s[:i], ';') < 0) && (depth == 0 || s[i-1] != '(' && s[i-1] != ' ') {
 				return false
 			}
 			for i++; i < len(s) && s[i] != '"'; i++ {
@@ -396,6 +396,9 @@ func isBare(s string) bool {
 				return false
 			}
 		case c == '(':
+			if i > 0 { // a list has no list in it
+				return false
+			}
 			depth++
 		case c == ')':
 			depth--

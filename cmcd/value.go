@@ -129,7 +129,23 @@ func (p *parser) follows(i int, inList bool) (sure, maybe bool) {
 	for i < len(p.s) && (p.s[i] == ' ' || p.s[i] == '\t') {
 		i++
 	}
-	return i == len(p.s) || strings.IndexByte("=,;", p.s[i]) >= 0, true
+	return i == len(p.s) || p.s[i] == ',' || p.s[i] == ';' || p.s[i] == '=' && valueBegins(p.s, i+1), true
+}
+
+// valueBegins reports whether what stands at i can be the value of a key: a string, a list, or something without
+// a quote in it up to where it ends. It cannot if the equals sign in front of i is still part of a text, as in
+// cid="a "b",c=d".
+func valueBegins(s string, i int) bool {
+	if i < len(s) && (s[i] == '"' || s[i] == '(') {
+		return true
+	}
+	for i < len(s) && s[i] != ',' && s[i] != ';' {
+		if s[i] == '"' {
+			return false
+		}
+		i++
+	}
+	return true
 }
 
 // unescape returns p.s[start:end] with \" and \\ resolved; any other backslash stands for itself. Where
