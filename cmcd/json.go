@@ -7,8 +7,8 @@ import (
 	"iter"
 	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/weir-stream/weir/cmcd/internal/jsontext"
 )
 
 // ParseJSON decodes the JSON of version 1: an object with the keys of one record, or an array of
@@ -21,7 +21,7 @@ func ParseJSON(data []byte) iter.Seq2[Values, error] {
 			yield(Values{}, fmt.Errorf("cmcd: record is not JSON: %w", err))
 			return
 		}
-		if text = strings.TrimLeft(text, jsonSpace); text[0] != '[' {
+		if text = jsontext.Skip(text); text[0] != '[' {
 			yield(parseObject(text))
 			return
 		}
@@ -38,8 +38,6 @@ type anyJSON struct{}
 
 func (*anyJSON) UnmarshalJSON([]byte) error { return nil }
 
-const jsonSpace = " \t\r\n"
-
 var errNoObject = errors.New("cmcd: record is no JSON object: expected {…} with a member for each key")
 
 // parseObject decodes the object at the beginning of s, which is valid JSON.
@@ -48,16 +46,14 @@ func parseObject(s string) (Values, error) {
 		return Values{}, errNoObject
 	}
 	var p parser
-	for s = jsonSkip(s[1:]); s[0] == '"'; {
-		end := jsonEnd(s)
+	for s = jsontext.Skip(s[1:]); s[0] == '"'; {
+		end := jsontext.End(s)
 		name := p.jsonString(s[:end])
-		s = jsonSkip(s[end:])
-		s = jsonSkip(s[1:]) // the colon
-		end = jsonEnd(s)
+		s = jsontext.Skip(s[end:])
+		s = jsontext.Skip(s[1:]) // the colon
+		end = jsontext.End(s)
 		p.jsonMember(name, s[:end])
-		if s = jsonSkip(s[end:]); s[0] == ',' {
-			s = jsonSkip(s[1:])
-		}
+		s = jsontext.Next(s[end:])
 	}
 	if err := p.finish(); err != nil {
 		return Values{}, err
@@ -145,105 +141,24 @@ func (p *parser) customJSON(name, text string) {
 	p.addCustom(c)
 }
 
-// The functions below read JSON that is known to be valid.
-
-func jsonSkip(s string) string { return strings.TrimLeft(s, jsonSpace) }
-
-// jsonEnd returns where the value at the beginning of s ends.
-func jsonEnd(s string) int {
-	depth := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			for i++; s[i] != '"'; i++ {
-				if s[i] == '\\' {
-					i++
-				}
-			}
-			if depth == 0 {
-				return i + 1
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return i // of the value around it
-			}
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return i
-			}
-		}
-	}
-	return len(s)
-}
-
 // jsonString returns the text of a string. What has escapes is written to the scratch memory.
 func (p *parser) jsonString(quoted string) string {
 	s := quoted[1 : len(quoted)-1]
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	b := p.room(len(s)) // no escape is shorter than what it stands for
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			b = append(b, s[i])
-			continue
-		}
-		switch i++; s[i] {
-		case 'b':
-			b = append(b, '\b')
-		case 'f':
-			b = append(b, '\f')
-		case 'n':
-			b = append(b, '\n')
-		case 'r':
-			b = append(b, '\r')
-		case 't':
-			b = append(b, '\t')
-		case 'u':
-			r := jsonUnit(s[i+1:])
-			i += 4
-			if utf16.IsSurrogate(r) {
-				low := utf8.RuneError
-				if strings.HasPrefix(s[i+1:], `\u`) {
-					low = jsonUnit(s[i+3:])
-				}
-				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					i += 6
-				}
-			}
-			b = utf8.AppendRune(b, r)
-		default:
-			b = append(b, s[i])
-		}
-	}
-	return p.taken(b)
-}
-
-// jsonUnit returns the value of the four hexadecimal digits at the beginning of s.
-func jsonUnit(s string) rune {
-	var r rune
-	for i := range 4 {
-		r = r<<4 | rune(unhex[s[i]])
-	}
-	return r
+	return p.taken(jsontext.Append(p.room(len(s)), s))
 }
 
 // jsonElements iterates over the elements of the array at the beginning of s.
 func jsonElements(s string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for s = jsonSkip(s[1:]); s[0] != ']'; {
-			end := jsonEnd(s)
+		for s = jsontext.Skip(s[1:]); s[0] != ']'; {
+			end := jsontext.End(s)
 			if !yield(s[:end]) {
 				return
 			}
-			if s = jsonSkip(s[end:]); s[0] == ',' {
-				s = jsonSkip(s[1:])
-			}
+			s = jsontext.Next(s[end:])
 		}
 	}
 }

@@ -231,34 +231,34 @@ func (v *Values) SetList(k Key, items ...Item) {
 	// The items of the other lists move to new memory, so that copies of v do not see each other's, and
 	// those that k had before are gone.
 	v.has &^= 1 << k
+	var end int
 	if k.Type() == TextListType {
-		all := make([]stringItem, 0, len(v.strings)+len(items))
-		for other := range v.lists(TextListType) {
-			start := len(all)
-			all = append(all, v.stringsOf(other)...)
-			v.spans[other.slot()] = span{uint32(start), uint32(len(all))}
-		}
-		start := len(all)
+		v.strings = moved(v, TextListType, v.strings, len(items))
 		for _, item := range items {
-			all = append(all, stringItem{item.Text, item.Range})
+			v.strings = append(v.strings, stringItem{item.Text, item.Range})
 		}
-		v.strings = all
-		v.spans[k.slot()] = span{uint32(start), uint32(len(all))}
+		end = len(v.strings)
 	} else {
-		all := make([]numberItem, 0, len(v.numbers)+len(items))
-		for other := range v.lists(NumberListType) {
-			start := len(all)
-			all = append(all, v.numbersOf(other)...)
-			v.spans[other.slot()] = span{uint32(start), uint32(len(all))}
-		}
-		start := len(all)
+		v.numbers = moved(v, NumberListType, v.numbers, len(items))
 		for _, item := range items {
-			all = append(all, numberItem{item.Number, item.Type})
+			v.numbers = append(v.numbers, numberItem{item.Number, item.Type})
 		}
-		v.numbers = all
-		v.spans[k.slot()] = span{uint32(start), uint32(len(all))}
+		end = len(v.numbers)
 	}
+	v.spans[k.slot()] = span{uint32(end - len(items)), uint32(end)}
 	v.has |= 1 << k
+}
+
+// moved returns the items of v's lists of type t in new memory, with room for more.
+func moved[T any](v *Values, t Type, items []T, more int) []T {
+	all := make([]T, 0, len(items)+more)
+	for k := range v.lists(t) {
+		s := &v.spans[k.slot()]
+		start := len(all)
+		all = append(all, items[s.start:s.end]...)
+		*s = span{uint32(start), uint32(len(all))}
+	}
+	return all
 }
 
 // lists iterates over the keys of type t that have other than one plain item.

@@ -8,10 +8,9 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/cmcd/internal/jsontext"
 	"github.com/weir-stream/weir/cmcd/internal/sf"
 )
 
@@ -38,20 +37,20 @@ func (c *checker) objects(data []byte) {
 		s = s[:d.InputOffset()]
 		wrong = errors.New("found more behind the object, expected its end")
 	}
-	switch s = jsonSkip(s); s[0] {
+	switch s = jsontext.Skip(s); s[0] {
 	case '{':
 		c.object(s)
 	case '[':
 		c.add(ruleSyntax, "", "found an array, expected one object")
-		for s = jsonSkip(s[1:]); s[0] != ']' && !c.full(); c.at++ {
-			end := jsonEnd(s)
+		for s = jsontext.Skip(s[1:]); s[0] != ']' && !c.full(); c.at++ {
+			end := jsontext.End(s)
 			c.version = 1
 			if s[0] == '{' {
 				c.object(s)
 			} else {
 				c.add(ruleSyntax, "", "found %s in the array, expected an object", short(s[:end]))
 			}
-			s = jsonNext(s[end:])
+			s = jsontext.Next(s[end:])
 		}
 		c.at = 0
 	default:
@@ -98,12 +97,12 @@ func (c *checker) object(s string) {
 	c.members, c.items = c.members[:0], c.items[:0]
 	var errs []*sf.SyntaxError
 	found := false
-	for s = jsonSkip(s[1:]); s[0] != '}'; {
-		end := jsonEnd(s)
+	for s = jsontext.Skip(s[1:]); s[0] != '}'; {
+		end := jsontext.End(s)
 		name := jsonText(s[:end])
-		s = jsonSkip(s[end:])
-		s = jsonSkip(s[1:]) // the colon
-		end = jsonEnd(s)
+		s = jsontext.Skip(s[end:])
+		s = jsontext.Skip(s[1:]) // the colon
+		end = jsontext.End(s)
 		found = true
 		switch {
 		case name == "":
@@ -115,7 +114,7 @@ func (c *checker) object(s string) {
 				Found: "more", Want: fmt.Sprintf("at most %d keys; the rest was not read", sf.MaxValues), Section: jsonSection(ruleSyntax),
 			}}
 		}
-		s = jsonNext(s[end:])
+		s = jsontext.Next(s[end:])
 	}
 	switch {
 	case !found:
@@ -135,10 +134,10 @@ func (c *checker) jsonMember(name, s string) sf.Member {
 	}
 	m.List = true
 	start := len(c.items)
-	for s = jsonSkip(s[1:]); s[0] != ']' && len(c.items) < sf.MaxValues; {
-		end := jsonEnd(s)
+	for s = jsontext.Skip(s[1:]); s[0] != ']' && len(c.items) < sf.MaxValues; {
+		end := jsontext.End(s)
 		c.items = sf.Add(c.items, sf.Item{Value: jsonValue(s[:end], false)})
-		s = jsonNext(s[end:])
+		s = jsontext.Next(s[end:])
 	}
 	m.Items = c.items[start:len(c.items):len(c.items)]
 	return m
@@ -171,92 +170,11 @@ func jsonValue(s string, token bool) sf.Value {
 	return sf.Value{Text: "a number beyond 999,999,999,999,999"}
 }
 
-// The functions below read JSON that is known to be valid.
-
-func jsonSkip(s string) string { return strings.TrimLeft(s, " \t\r\n") }
-
-// jsonNext goes behind a value to the next one in the object or array, or to its end.
-func jsonNext(s string) string {
-	if s = jsonSkip(s); s[0] == ',' {
-		s = jsonSkip(s[1:])
-	}
-	return s
-}
-
-// jsonEnd returns where the value at the beginning of s ends.
-func jsonEnd(s string) int {
-	depth := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			for i++; s[i] != '"'; i++ {
-				if s[i] == '\\' {
-					i++
-				}
-			}
-			if depth == 0 {
-				return i + 1
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return i // of the value around it
-			}
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return i
-			}
-		}
-	}
-	return len(s)
-}
-
 // jsonText returns the text of a string in quotes.
 func jsonText(quoted string) string {
 	s := quoted[1 : len(quoted)-1]
-	if strings.IndexByte(s, '\\') < 0 {
-		return strings.ToValidUTF8(s, "\ufffd")
+	if strings.IndexByte(s, '\\') >= 0 {
+		s = string(jsontext.Append(make([]byte, 0, len(s)), s))
 	}
-	b := make([]byte, 0, len(s)) // no escape is shorter than what it stands for
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			b = append(b, s[i])
-			continue
-		}
-		i++
-		if s[i] != 'u' {
-			if at := strings.IndexByte("bfnrt", s[i]); at >= 0 {
-				b = append(b, "\b\f\n\r\t"[at])
-			} else {
-				b = append(b, s[i])
-			}
-			continue
-		}
-		r := jsonUnit(s[i+1:])
-		i += 4
-		if utf16.IsSurrogate(r) {
-			low := utf8.RuneError
-			if strings.HasPrefix(s[i+1:], `\u`) {
-				low = jsonUnit(s[i+3:])
-			}
-			if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-				i += 6
-			}
-		}
-		b = utf8.AppendRune(b, r)
-	}
-	return strings.ToValidUTF8(string(b), "\ufffd")
-}
-
-// jsonUnit returns the value of the four hexadecimal digits at the beginning of s.
-func jsonUnit(s string) rune {
-	var r rune
-	for i := range 4 {
-		r = r<<4 | rune(unhex(s[i]))
-	}
-	return r
+	return strings.ToValidUTF8(s, "\ufffd")
 }
