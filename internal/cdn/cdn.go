@@ -48,5 +48,7 @@ const (
 	Cold        MissReason = "cold"        // never seen, as far as the cache remembers
 	Expired     MissReason = "expired"     // held, but its freshness lifetime had passed
 	Evicted     MissReason = "evicted"     // held earlier, given up for room
+	Purged      MissReason = "purged"      // held earlier, invalidated since
+	Ranged      MissReason = "ranged"      // parts of it are held, but not those that were asked for
 	Uncacheable MissReason = "uncacheable" // the answer may not be stored
 )

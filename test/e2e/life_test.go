@@ -129,11 +129,12 @@ func mediaSequence(t *testing.T, p *program, stream string) string {
 	return lines[len(lines)-1]
 }
 
-// Two minutes with viewers, and nothing grows: not the memory, not the goroutines. Then everything
-// goes, and nothing is left.
+// Minutes with viewers, and nothing grows: not the memory, not the goroutines. Then everything goes, and
+// nothing is left. How long the program takes until its heap and the store's buffers are as large as they
+// get depends on the machine, so a minute without growth is waited for; what leaks never has one.
 func TestNothingGrows(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes two minutes")
+		t.Skip("takes minutes")
 	}
 	// What is held is bounded by configuration: the edge's cache, the packager's window, the store's
 	// buffers. The bounds are set low here, so that they are reached before the first look.
@@ -158,10 +159,18 @@ func TestNothingGrows(t *testing.T) {
 		}
 		return least
 	}
-	pause(t, 55*time.Second)
+	pause(t, 25*time.Second)
 	before := measure()
-	pause(t, 55*time.Second)
-	after := measure()
+	first := before.goroutines
+	settled := false
+	for minute := 1; minute <= 5 && !settled; minute++ {
+		pause(t, 55*time.Second)
+		after := measure()
+		t.Logf("minute %d: memory %.1f → %.1f MB, goroutines %.0f → %.0f",
+			minute, before.memory/1e6, after.memory/1e6, before.goroutines, after.goroutines)
+		settled = after.memory <= 1.03*before.memory && after.goroutines <= before.goroutines+2
+		before = after
+	}
 	cancel()
 	viewers.Wait()
 	select {
@@ -169,12 +178,11 @@ func TestNothingGrows(t *testing.T) {
 		t.Errorf("a viewer saw: %v", err)
 	default:
 	}
-	t.Logf("memory %.1f → %.1f MB, goroutines %.0f → %.0f", before.memory/1e6, after.memory/1e6, before.goroutines, after.goroutines)
-	if grown := after.memory - before.memory; grown > 0.10*before.memory {
-		t.Errorf("memory has grown by %.1f MB, from %.1f MB", grown/1e6, before.memory/1e6)
+	if !settled {
+		t.Errorf("memory or goroutines have grown in each of five minutes, to %.1f MB and %.0f", before.memory/1e6, before.goroutines)
 	}
-	if after.goroutines > before.goroutines+5 {
-		t.Errorf("goroutines have grown from %.0f to %.0f", before.goroutines, after.goroutines)
+	if before.goroutines > first+5 {
+		t.Errorf("goroutines have grown from %.0f to %.0f", first, before.goroutines)
 	}
 	if err := p.stop(); err != nil {
 		t.Error(err)
