@@ -56,7 +56,7 @@ func cborReader() (cbor.DecMode, error) {
 	return cbor.DecOptions{
 		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
 		IndefLength:      cbor.IndefLengthForbidden,
-		IntDec:           cbor.IntDecConvertSignedOrError,
+		IntDec:           cbor.IntDecConvertSignedOrFail,
 		MaxNestedLevels:  8,
 		MaxArrayElements: 256,
 		MaxMapPairs:      64,

@@ -301,7 +301,7 @@ func FuzzCloudFront(f *testing.F) {
 				t.Fatalf("accepted %q", query)
 			}
 		}
-		c := token.SignCloudFrontPolicy("KRSA", rsaKey(), policy)
+		c := token.SignCloudFrontPolicy("KEC", ecKey(), policy)
 		v, err := keys.Verify(c, "https://cdn.example/")
 		clean, ok := token.CleanPath(rawPath)
 		if err != nil || !ok {
