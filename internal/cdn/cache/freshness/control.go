@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// maxDelta is what a number of seconds counts as that is too large (RFC 9111 §1.2.2).
-const maxDelta = 1 << 31 * time.Second
+// maxSeconds is what a number of seconds counts as that is too large (RFC 9111 §1.2.2).
+const (
+	maxSeconds = 1 << 31
+	maxDelta   = maxSeconds * time.Second
+)
 
 // delta is a number of seconds that may not be given.
 type delta struct {
@@ -202,14 +205,14 @@ func parseDelta(s string) (time.Duration, bool) {
 	if s == "" {
 		return 0, false
 	}
-	var n time.Duration
+	var n int64
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return 0, false
 		}
-		n = min(n*10+time.Duration(s[i]-'0'), maxDelta/time.Second)
+		n = min(n*10+int64(s[i]-'0'), maxSeconds)
 	}
-	return n * time.Second, true
+	return time.Duration(n) * time.Second, true
 }
 
 // nameBytes is the length of the longest name of a directive that is known here, and one more.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestParseControl(t *testing.T) {
-	seconds := func(n time.Duration) delta { return delta{n * time.Second, true} }
+	seconds := func(n int) delta { return delta{time.Duration(n) * time.Second, true} }
 	for _, tt := range []struct {
 		name   string
 		values []string

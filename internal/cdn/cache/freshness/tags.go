@@ -7,9 +7,8 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
+// What is taken of one answer's tags; RFC 9875 §2 asks for at least 32 of 32 bytes.
 const (
-	// MaxTags is the number of tags that are taken of one answer, MaxTagBytes the length of the longest.
-	// RFC 9875 §2 asks for at least 32 of 32.
 	MaxTags     = 64
 	MaxTagBytes = 256
 )

@@ -88,6 +88,6 @@ func setSeconds(v *delta, value any) bool {
 	if !ok {
 		return false
 	}
-	v.set(time.Duration(min(max(n, 0), int64(maxDelta/time.Second))) * time.Second)
+	v.set(time.Duration(min(max(n, 0), int64(maxSeconds))) * time.Second)
 	return true
 }

@@ -202,9 +202,7 @@ func compareWeighted[S ~string | ~[]byte](lines []S, a, b weighted) int {
 
 // parseWeighted parses line[start:end]: a name, and perhaps ";q=" and a number (RFC 9110 §12.4.2).
 func parseWeighted[S ~string | ~[]byte](line S, start, end int) (m weighted, empty, ok bool) {
-	for start < end && isSpace(line[start]) {
-		start++
-	}
+	start = min(skipSpace(line, start), end)
 	for start < end && isSpace(line[end-1]) {
 		end--
 	}
@@ -222,20 +220,24 @@ func parseWeighted[S ~string | ~[]byte](line S, start, end int) (m weighted, emp
 	if len(rest) == 0 {
 		return m, false, true
 	}
-	i := 0
-	for i < len(rest) && isSpace(rest[i]) {
-		i++
-	}
+	i := skipSpace(rest, 0)
 	if i == len(rest) || rest[i] != ';' {
 		return m, false, false
 	}
-	for i++; i < len(rest) && isSpace(rest[i]); i++ {
-	}
+	i = skipSpace(rest, i+1)
 	if len(rest)-i < 3 || lower(rest[i]) != 'q' || rest[i+1] != '=' {
 		return m, false, false
 	}
 	m.quality, ok = parseQuality(rest[i+2:])
 	return m, false, ok
+}
+
+// skipSpace returns the place of the first byte from i on that is no white space.
+func skipSpace[S ~string | ~[]byte](s S, i int) int {
+	for i < len(s) && isSpace(s[i]) {
+		i++
+	}
+	return i
 }
 
 // parseQuality returns a qvalue in thousandths.
