@@ -68,8 +68,8 @@ func cutTag(list string) (tag, rest string, ok bool) {
 
 // opaqueOf returns what stands between the quotes of an entity tag.
 func opaqueOf(etag string) (string, bool) {
-	tag, rest, ok := cutTag(etag)
-	if !ok || rest != "" {
+	tag, _, ok := cutTag(etag)
+	if !ok || tag != etag {
 		return "", false
 	}
 	tag = strings.TrimPrefix(tag, "W/")
