@@ -174,8 +174,8 @@ func split(address string) (host string, port int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	if port, err = net.LookupPort("tcp", text); err != nil {
-		return "", 0, fmt.Errorf("address %q: %w", address, err)
+	if port, err = strconv.Atoi(text); err != nil {
+		return "", 0, fmt.Errorf("address %q: the port is %q; a number is expected", address, text)
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
