@@ -143,9 +143,9 @@ func (c *conn) parse() (verdict, int) {
 		in.skipped = true
 		b = b[2:]
 	}
-	// A head that comes byte by byte is parsed when its end, or what looks like it, has come, and not each time.
+	// A head that comes byte by byte is parsed when its first line or what looks like its end has come, not each time.
 	limit := c.server.config.HeaderBytes
-	if tail := b[max(in.searched-2, 0):]; in.searched > 0 && len(b) < limit &&
+	if tail := b[max(in.searched-2, 0):]; len(b) < limit && bytes.IndexByte(b, '\n') < in.searched &&
 		!bytes.Contains(tail, []byte("\n\r\n")) && !bytes.Contains(tail, []byte("\n\n")) {
 		in.searched = len(b)
 		return more, 0

@@ -270,3 +270,7 @@ func certificate(t testing.TB) *tls.Config {
 	}
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
+
+type stater interface {
+	ConnectionState() tls.ConnectionState
+}

@@ -235,7 +235,7 @@ func (w *response) begin(p []byte) {
 		h.Set("Transfer-Encoding", "chunked")
 		h.Del("Content-Length")
 	}
-	if w.closing {
+	if w.closing && h.Get("Connection") != "close" {
 		h.Del("Connection")
 		if modern {
 			h.Set("Connection", "close")
