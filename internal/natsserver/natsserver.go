@@ -134,6 +134,7 @@ func (b *Server) options(s Settings) (*server.Options, error) {
 		SyncInterval: c.SyncInterval, SyncAlways: c.SyncInterval == 0,
 		DisableJetStreamBanner: true, ConnectErrorReports: errorReports, ReconnectErrorReports: errorReports,
 		PingInterval: pingInterval, MaxPingsOut: maxPings,
+		LameDuckDuration: lameDuck, LameDuckGracePeriod: -1, // less than 0 is taken as it is, not as the default of 10 s
 	}
 	if o.SyncAlways {
 		o.SyncInterval = time.Minute
