@@ -26,6 +26,12 @@ load)
 	need chromium chromium
 	need nginx nginx-light
 	[ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing="$missing libnginx-mod-rtmp"
+	need varnishd varnish
+	need traffic_server trafficserver
+	need wrk wrk
+	need h2load nghttp2-client
+	need ip iproute2
+	need nft nftables
 	;;
 esac
 [ -n "$missing" ] || exit 0
