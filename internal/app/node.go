@@ -10,10 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/weir-stream/weir/internal/cdn/edge"
+	"github.com/weir-stream/weir/internal/cdn/upstream"
 	"github.com/weir-stream/weir/internal/config"
+	"github.com/weir-stream/weir/internal/console/webui"
 	"github.com/weir-stream/weir/internal/ffmpeg"
 	"github.com/weir-stream/weir/internal/httpserver"
 	"github.com/weir-stream/weir/internal/lifecycle"
+	"github.com/weir-stream/weir/internal/telemetry/bus"
 )
 
 // node is the running program: every role on one machine.
@@ -27,7 +31,10 @@ type node struct {
 	analytics *analyticsRole
 	origin    *originRole
 	edge      *edgeRole
+	pages     *webui.UI
 	console   *consoleRole
+	upstream  *upstream.Pool // of an edge alone
+	rows      *bus.Bus       // of an edge alone
 	public    *httpserver.Server
 	private   *httpserver.Server
 
@@ -57,30 +64,72 @@ func newNode(ctx context.Context, c config.Config, testChannel bool, log *slog.L
 		}
 	}
 
-	// With the arrows of the data: from where records rest to where frames come from.
+	if c.Role == config.RoleEdge {
+		return n, n.buildEdge(ctx)
+	}
+	return n, n.buildAll()
+}
+
+// buildAll constructs everything: from where records rest to where frames come from, with the arrows of the
+// data.
+func (n *node) buildAll() (err error) {
+	c := n.config
 	if n.telemetry, err = newTelemetry(n); err != nil {
-		return nil, err
+		return err
 	}
 	if n.analytics, err = newAnalytics(n); err != nil {
-		return nil, err
+		return err
 	}
 	if n.origin, err = newOrigin(n); err != nil {
-		return nil, err
+		return err
 	}
-	if n.edge, err = newEdge(n); err != nil {
-		return nil, err
+	// In this process: the address is never dialled.
+	if n.edge, err = newEdge(n, edgeSource{origin: n.origin.origin, rules: edge.MediaRules(), observe: n.telemetry.bus.Request}); err != nil {
+		return err
 	}
-	if n.public, err = n.listener("public", c.Public, n.edge.handler()); err != nil {
-		return nil, err
+	if n.pages, err = newPages(n); err != nil {
+		return err
+	}
+	if n.public, err = n.listener("public", c.Public, n.publicHandler()); err != nil {
+		return err
 	}
 	if n.console, err = newConsole(n); err != nil {
-		return nil, err
+		return err
 	}
 	if n.private, err = n.listener("private", c.Private, n.console.handler(n)); err != nil {
-		return nil, err
+		return err
 	}
 	n.order()
-	return n, nil
+	return nil
+}
+
+// buildEdge constructs an edge alone, in front of origins that are elsewhere.
+func (n *node) buildEdge(_ context.Context) (err error) {
+	c := n.config
+	if n.upstream, err = upstream.New(upstream.Settings{
+		Config: c.CDN.Upstream, ID: c.Node.ID, Log: n.log.With("part", "upstream"), Registerer: n.registry,
+	}); err != nil {
+		return err
+	}
+	if n.rows, err = bus.New(bus.Settings{Config: c.Telemetry.Bus, Log: n.log.With("part", "bus"), Registerer: n.registry}); err != nil {
+		return err
+	}
+	n.rows.Subscribe("metrics", counted{})
+	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
+		return err
+	}
+	if n.public, err = n.listener("public", c.Public, n.edge.edge); err != nil {
+		return err
+	}
+	if n.private, err = n.listener("private", c.Private, n.edgeConsole()); err != nil {
+		return err
+	}
+	n.group.Add(lifecycle.Service("bus", n.rows.Run))
+	n.group.Add(lifecycle.Service("private listener", n.private.Run))
+	n.edge.add(n.group)
+	n.group.Add(lifecycle.Service("upstream", n.upstream.Run))
+	n.group.Add(lifecycle.Service("public listener", n.public.Run))
+	return nil
 }
 
 func (n *node) listener(name string, c httpserver.Config, handler http.Handler) (*httpserver.Server, error) {

@@ -25,7 +25,8 @@ type Config struct {
 	// SliceBytes is the size of the parts in which large objects are fetched and kept; 0: they are not
 	// kept. What is fetched begins at a multiple of it.
 	SliceBytes int64 `yaml:"slice_bytes"`
-	// Rules say what is done with requests by the beginning of their path; the longest counts.
+	// Rules say what is done with requests by the beginning of their path; the longest counts. Without any
+	// the role of the process decides.
 	Rules []Rule `yaml:"rules"`
 }
 
@@ -72,8 +73,17 @@ func DefaultConfig() Config {
 		QueueTimeout: 2 * time.Second,
 		MaxPasses:    256,
 		SliceBytes:   2 << 20,
-		Rules:        []Rule{{Path: "/", Forward: ForwardObject, CORS: true}, {Path: "/live/", Forward: ForwardObject, CORS: true, Live: true}},
 	}
+}
+
+// MediaRules are the rules of an edge in front of an origin of media, if it is not told others.
+func MediaRules() []Rule {
+	return []Rule{{Path: "/", Forward: ForwardObject, CORS: true}, {Path: "/live/", Forward: ForwardObject, CORS: true, Live: true}}
+}
+
+// ProxyRules are the rules of an edge in front of any HTTP origin, if it is not told others.
+func ProxyRules() []Rule {
+	return []Rule{{Path: "/", Forward: ForwardRequest, ObeyRequests: true, Upgrade: true}}
 }
 
 // Validate reports the first value that cannot be.
@@ -99,8 +109,6 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_passes is %d; a number from 1 is expected", c.MaxPasses)
 	case c.SliceBytes != 0 && (c.SliceBytes < minSlice || c.SliceBytes > 32<<20):
 		return fmt.Errorf("slice_bytes is %d; 0 or a number from 65536 to 33554432 is expected", c.SliceBytes)
-	case len(c.Rules) == 0:
-		return fmt.Errorf("rules is empty; at least a rule for / is expected")
 	}
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() {
@@ -125,7 +133,7 @@ func validateRules(rules []Rule) error {
 		}
 		seen[r.Path] = true
 	}
-	if !seen["/"] {
+	if len(rules) > 0 && !seen["/"] {
 		return fmt.Errorf("rules has none for /; one is expected, for what no other is for")
 	}
 	return nil

@@ -100,6 +100,8 @@ func New(s Settings) (*Handler, error) {
 		return nil, errors.New("edge: no origin is given")
 	case s.Cache == nil:
 		return nil, errors.New("edge: no cache is given")
+	case len(s.Config.Rules) == 0:
+		return nil, errors.New("edge: no rules are given")
 	}
 	h := &Handler{
 		cfg: s.Config, id: s.ID, name: message.WireName(s.ID), origin: s.Origin, originURL: s.OriginURL,

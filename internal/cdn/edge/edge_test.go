@@ -55,6 +55,7 @@ type harness struct {
 func newHarness(t testing.TB, origin originFunc, change ...func(*Config, *cache.Config)) *harness {
 	t.Helper()
 	cfg, cacheCfg := DefaultConfig(), cache.DefaultConfig()
+	cfg.Rules = MediaRules()
 	for _, f := range change {
 		f(&cfg, &cacheCfg)
 	}

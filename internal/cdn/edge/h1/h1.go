@@ -1,0 +1,154 @@
+package h1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// copyBytes is how much of an answer is copied at once from what a Handler reads.
+	copyBytes = 64 << 10
+	// lingerBytes and lingerTime bound what is read from a client whose connection is about to be closed.
+	lingerBytes = 256 << 10
+	lingerTime  = time.Second
+)
+
+// Settings are what a Server needs.
+type Settings struct {
+	Config Config
+	// Hitter is asked first; nil is a server in which nothing hits.
+	Hitter Hitter
+	// Handler serves what Hitter does not, each request in a goroutine of its own.
+	Handler http.Handler
+	// Base is what the contexts of the Handler's requests come from, so that its end ends them;
+	// nil is context.Background(). The context given to ServeConn is not: its end lets them finish.
+	Base context.Context
+	Log  *slog.Logger
+	// Registerer takes the metrics; nil is nobody.
+	Registerer prometheus.Registerer
+}
+
+// Server serves HTTP/1.1 connections that others have accepted.
+type Server struct {
+	config  Config
+	hitter  Hitter
+	handler http.Handler
+	base    context.Context
+	log     *slog.Logger
+	metrics *metrics
+	second  atomic.Pointer[second]
+	// grain is how exactly time is kept: a deadline that was set less than this ago is left as it is.
+	grain   time.Duration
+	inputs  sync.Pool // of *input
+	outputs sync.Pool // of *output
+	copies  sync.Pool // of *[copyBytes]byte
+	readers sync.Pool // of *headReader
+}
+
+// New returns a server.
+func New(s Settings) (*Server, error) {
+	if err := s.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if s.Handler == nil || s.Log == nil {
+		return nil, errors.New("h1: a handler and a log are expected")
+	}
+	m, err := newMetrics(s.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	server := &Server{
+		config: s.Config, hitter: s.Hitter, handler: s.Handler, base: s.Base, log: s.Log, metrics: m,
+		grain: min(time.Second, s.Config.IdleTimeout/16, s.Config.StallTimeout/16),
+	}
+	if server.base == nil {
+		server.base = context.Background()
+	}
+	server.inputs.New = func() any { return &input{buffer: make([]byte, inputBytes), extra: make([]byte, 0, 256)} }
+	server.outputs.New = func() any { return &output{buffer: make([]byte, 0, inlineBytes+2<<10)} }
+	server.copies.New = func() any { return new([copyBytes]byte) }
+	server.readers.New = func() any { return new(headReader) }
+	return server, nil
+}
+
+// Joiner is what a connection below TLS may offer: from Hold to Flush it keeps what is written, as far as it
+// has room, so that the records of an answer reach the socket in few writes. Both are called by the
+// goroutine that writes the answer while another one may be reading.
+type Joiner interface {
+	Hold()
+	Flush() error
+}
+
+// ServeConn serves a connection until it ends, and returns nil; or until a request comes that is not for
+// this loop, and returns the connection, whose Read gives first what has been read already. When ctx ends,
+// the answer that runs is finished and the connection closed.
+//
+// The socket below is looked for through NetConn. Of a plaintext connection it is then used directly, so a
+// wrapper that offers NetConn must not hold bytes that it has read. TLS is what offers ConnectionState.
+func (s *Server) ServeConn(ctx context.Context, nc net.Conn) net.Conn {
+	c := &conn{server: s, nc: nc}
+	c.secure, _ = nc.(stater)
+	below := nc
+	for {
+		if j, ok := below.(Joiner); ok && c.joiner == nil {
+			c.joiner = j
+		}
+		if h, ok := below.(halfCloser); ok && c.half == nil {
+			c.half = h
+		}
+		n, ok := below.(interface{ NetConn() net.Conn })
+		if !ok || n.NetConn() == nil {
+			break
+		}
+		below = n.NetConn()
+	}
+	if c.socket = rawOf(below); c.socket != nil && c.secure == nil {
+		c.direct = true
+		c.readDirect, c.writeDirect = c.readSocket, c.writeSocket
+	}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		p := a.AddrPort()
+		c.remote = netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	s.metrics.accepted.Inc()
+	s.metrics.connections.Inc()
+	defer s.metrics.connections.Dec()
+	stop := context.AfterFunc(ctx, c.drain)
+	defer stop()
+	return c.serve()
+}
+
+// stater is what a TLS connection is known by.
+type stater interface {
+	ConnectionState() tls.ConnectionState
+}
+
+type halfCloser interface {
+	CloseWrite() error
+}
+
+// second is the Date field line of a second, rendered once for all answers.
+type second struct {
+	unix int64
+	line []byte
+}
+
+func (s *Server) date(now time.Time) []byte {
+	current := s.second.Load()
+	if current == nil || current.unix != now.Unix() {
+		// Two may render the same second; either is right.
+		current = &second{now.Unix(), append(now.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)}
+		s.second.Store(current)
+	}
+	return current.line
+}

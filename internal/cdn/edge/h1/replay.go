@@ -1,0 +1,54 @@
+package h1
+
+import (
+	"io"
+	"net"
+)
+
+// replay is a connection that is handed over: its Read gives first what has been read of it.
+type replay struct {
+	net.Conn
+	rest []byte
+	half halfCloser
+}
+
+// secureReplay lets net/http see that there is TLS below.
+type secureReplay struct {
+	*replay
+	stater
+}
+
+func newReplay(c *conn, rest []byte) net.Conn {
+	r := &replay{Conn: c.nc, rest: rest, half: c.half}
+	if c.secure != nil {
+		return secureReplay{r, c.secure}
+	}
+	return r
+}
+
+// NetConn leads to the connection below.
+func (r *replay) NetConn() net.Conn { return r.Conn }
+
+func (r *replay) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.rest)
+	if r.rest = r.rest[n:]; len(r.rest) == 0 {
+		r.rest = nil
+	}
+	return n, nil
+}
+
+// ReadFrom leaves files to the connection below, if that has a better way to send them.
+func (r *replay) ReadFrom(source io.Reader) (int64, error) {
+	return io.Copy(r.Conn, source)
+}
+
+// CloseWrite ends the direction to the client.
+func (r *replay) CloseWrite() error {
+	if r.half == nil {
+		return nil
+	}
+	return r.half.CloseWrite()
+}

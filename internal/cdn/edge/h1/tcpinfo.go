@@ -1,0 +1,36 @@
+package h1
+
+import "time"
+
+// TCPInfo is what the kernel knows of a connection (TCP_INFO, Linux).
+type TCPInfo struct {
+	// As they are now.
+	RTT, RTTVariance time.Duration
+	MinRTT           time.Duration
+	Window           int64 // congestion window, in bytes
+	// DeliveryRate is the newest measurement, in bytes per second. With AppLimited it is but a lower bound:
+	// the connection could have carried more than it was given.
+	DeliveryRate int64
+	AppLimited   bool
+	// NotSent are the bytes that the kernel has taken and not yet sent.
+	NotSent int64
+
+	// Since the sample before on this connection, or since its beginning.
+	Retransmits   int64 // segments
+	BytesSent     int64 // with what was sent again
+	BytesRetrans  int64
+	Busy          time.Duration // there was something to send
+	RwndLimited   time.Duration // the client's window was full: the player or its machine was too slow
+	SndbufLimited time.Duration // the send buffer was too small
+}
+
+// since turns what counts from the connection's beginning into what was added after the sample before.
+func (t TCPInfo) since(before *TCPInfo) TCPInfo {
+	t.Retransmits -= before.Retransmits
+	t.BytesSent -= before.BytesSent
+	t.BytesRetrans -= before.BytesRetrans
+	t.Busy -= before.Busy
+	t.RwndLimited -= before.RwndLimited
+	t.SndbufLimited -= before.SndbufLimited
+	return t
+}

@@ -1,0 +1,319 @@
+package h1
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	// inlineBytes is the size of body up to which it is copied behind its head, which is cheaper than a second
+	// piece.
+	inlineBytes = 16 << 10
+	// turnBytes is how much is written before other connections have their turn.
+	turnBytes = 256 << 10
+	// recordBytes is the most that a TLS record holds (RFC 8446 §5.1).
+	recordBytes = 16 << 10
+	// pieceBytes is how much a client of TLS must take within the stall timeout: there what it has taken of a
+	// longer write cannot be told.
+	pieceBytes = 64 << 10
+)
+
+var (
+	errStalled = errors.New("the client took nothing of its answer within the stall timeout")
+	errNoBody  = errors.New("the answer's body is not as long as it says, or is there only as a file")
+	errShort   = errors.New("the file ended before the answer's length")
+)
+
+// output is what a connection needs while it writes.
+type output struct {
+	buffer       []byte
+	pieces       [3][]byte // to be written first; the first one is in buffer
+	file         uintptr   // then these bytes of a file
+	offset, left int64
+	turn         int   // how much may be written in this turn
+	taken        int64 // what has been written
+	first        time.Time
+	err          error
+	progress     bool // since the deadline was set
+	sampling     bool
+	info         TCPInfo
+}
+
+func (o *output) pending() int { return len(o.pieces[0]) + len(o.pieces[1]) + len(o.pieces[2]) }
+
+func (o *output) empty() bool { return o.left == 0 && o.pending() == 0 }
+
+func (s *Server) takeOutput() *output {
+	o, _ := s.outputs.Get().(*output)
+	return o
+}
+
+func (s *Server) releaseOutput(o *output) {
+	if cap(o.buffer) <= 4*inlineBytes {
+		*o = output{buffer: o.buffer[:0]}
+		s.outputs.Put(o)
+	}
+}
+
+// send writes the answer of a Hitter, and reports whether the connection can be used further.
+func (c *conn) send(r *Request, a *Answer, closing bool) bool {
+	o := c.server.takeOutput()
+	head := append(append(o.buffer, a.Head...), c.server.date(c.now)...)
+	if closing {
+		head = append(head, "Connection: close\r\n"...)
+	}
+	head = append(append(head, a.Extra...), "\r\n"...)
+	size := int64(len(head))
+	length := int64(len(a.Body))
+	if a.FD != 0 {
+		length = a.Length
+	}
+	if a.NoBody || r.Head {
+		length = 0
+	}
+	if a.FD != 0 && (!c.direct || length <= inlineBytes) {
+		// A mapped page that cannot be read is to be a panic and not the end of the process; see serve.
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	}
+	switch {
+	case length == 0:
+	case a.FD != 0 && c.direct && (length >= c.server.config.SendfileBytes || a.Body == nil):
+		o.file, o.offset, o.left = a.FD, a.Offset, length
+	case int64(len(a.Body)) != length:
+		o.err = errNoBody
+	case length <= inlineBytes:
+		head = append(head, a.Body...)
+	default:
+		o.pieces[1] = a.Body
+	}
+	c.answers++
+	if o.err == nil {
+		o.buffer, o.pieces[0] = head, head
+		if a.Pace != c.pace && c.socket != nil {
+			c.pace = a.Pace
+			c.inspect(o)
+		}
+		o.err = c.write(o)
+	}
+	c.now = time.Now()
+	if a.Done != nil {
+		result := Result{Bytes: max(o.taken-size, 0), Err: o.err, FirstByte: o.first, Last: c.now}
+		if o.first.IsZero() && o.taken > 0 {
+			result.FirstByte = c.now
+		}
+		every := c.server.config.TCPInfoEvery
+		if length >= c.server.config.TCPInfoBytes || every > 0 && c.answers%every == 0 {
+			result.TCP = c.sample(o)
+		}
+		done := a.Done
+		a.Done = nil
+		done(result)
+	}
+	err := o.err
+	c.server.releaseOutput(o)
+	return err == nil
+}
+
+// write writes what the output has, in turns, and returns when the kernel has all of it.
+func (c *conn) write(o *output) error {
+	if !c.direct {
+		return c.writeStream(o)
+	}
+	c.out = o
+	var err error
+	for err == nil {
+		o.turn = turnBytes
+		if err = c.socket.Write(c.writeDirect); errors.Is(err, os.ErrDeadlineExceeded) {
+			err = c.stalled(err)
+		} else if err == nil {
+			err = o.err
+		}
+		if err != nil || o.empty() {
+			break
+		}
+		runtime.Gosched() // others want their turn, and this one could go on for very long
+	}
+	if c.stallArmed {
+		c.stallArmed = false
+		c.setWriteDeadline(time.Time{})
+	}
+	c.out = nil
+	return err
+}
+
+// writeSocket writes until the turn has ended or the socket takes no more.
+func (c *conn) writeSocket(fd uintptr) bool {
+	o := c.out
+	for o.turn > 0 && !o.empty() {
+		var n int
+		var blocked bool
+		if o.pending() > 0 {
+			n, blocked, o.err = o.sendPieces(fd)
+		} else {
+			n, blocked, o.err = sendFile(fd, o.file, &o.offset, int(min(o.left, int64(o.turn))))
+			o.left -= int64(n)
+		}
+		switch {
+		case o.err != nil:
+			return true
+		case blocked:
+			c.armStall(fd)
+			return false
+		}
+		o.turn -= n
+		o.taken += int64(n)
+		c.total += int64(n)
+		o.progress = true
+		if o.first.IsZero() && !o.empty() {
+			o.first = time.Now()
+		}
+	}
+	return true
+}
+
+// sendPieces writes of the pieces what the turn allows.
+func (o *output) sendPieces(fd uintptr) (n int, blocked bool, err error) {
+	pieces, left := o.pieces, o.turn
+	for i, p := range pieces {
+		pieces[i] = p[:min(len(p), left)]
+		left -= len(pieces[i])
+	}
+	n, blocked, err = send(fd, &pieces, o.left > 0)
+	for i, rest := 0, n; rest > 0; i++ {
+		k := min(rest, len(o.pieces[i]))
+		o.pieces[i] = o.pieces[i][k:]
+		rest -= k
+	}
+	return n, blocked, err
+}
+
+// armStall sets the deadline for a client that takes nothing; as it has taken something since the last time
+// it is set anew, but not for every packet.
+func (c *conn) armStall(fd uintptr) {
+	now := time.Now()
+	if c.stallArmed && (!c.out.progress || now.Sub(c.stallAt) < c.server.grain) {
+		return
+	}
+	c.stallArmed, c.stallAt, c.out.progress = true, now, false
+	c.stallTaken = c.total - unacknowledged(fd)
+	c.setWriteDeadline(now.Add(c.server.config.StallTimeout))
+}
+
+// stalled decides what a passed deadline means. The socket tells that it can take more only when much of its
+// buffer is free; a slow client may have taken less in all this time, but not nothing.
+func (c *conn) stalled(err error) error {
+	c.mu.Lock()
+	limit := c.writeLimit
+	c.mu.Unlock()
+	if !limit.IsZero() && !time.Now().Before(limit) {
+		return err // the Handler's own deadline
+	}
+	before := c.stallTaken
+	c.stallArmed = false
+	if e := c.socket.Control(c.armStall); e != nil {
+		return e
+	}
+	if c.stallTaken > before {
+		return nil
+	}
+	c.server.metrics.stalled.Inc()
+	return errStalled
+}
+
+// setWriteDeadline sets the deadline, or the Handler's if that is sooner; the zero value is none.
+func (c *conn) setWriteDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.writeLimit.IsZero() && (t.IsZero() || c.writeLimit.Before(t)) {
+		t = c.writeLimit
+	}
+	_ = c.nc.SetWriteDeadline(t)
+}
+
+// writeStream writes through net.Conn: TLS, and whatever has no socket that can be used.
+func (c *conn) writeStream(o *output) error {
+	if c.joiner != nil {
+		c.joiner.Hold()
+	}
+	// The head shares its record with the beginning of the body.
+	for i := 1; i < len(o.pieces) && len(o.pieces[i-1])*min(i-1, 1) == 0; i++ {
+		k := max(min(recordBytes-len(o.buffer), len(o.pieces[i])), 0)
+		o.buffer = append(o.buffer, o.pieces[i][:k]...)
+		o.pieces[i] = o.pieces[i][k:]
+	}
+	o.pieces[0] = o.buffer
+	var err error
+	for i, turn := 0, 0; i < len(o.pieces) && err == nil; {
+		p := o.pieces[i]
+		if len(p) == 0 {
+			i++
+			continue
+		}
+		// It is never cleared and may have passed since, but then it is older than the grain.
+		if now := time.Now(); now.Sub(c.stallAt) >= c.server.grain {
+			c.stallAt = now
+			c.setWriteDeadline(now.Add(c.server.config.StallTimeout))
+		}
+		var n int
+		n, err = c.nc.Write(p[:min(len(p), pieceBytes)])
+		o.pieces[i] = p[n:]
+		o.taken += int64(n)
+		if turn += n; turn >= turnBytes {
+			turn = 0
+			runtime.Gosched()
+		}
+		if o.first.IsZero() && !o.empty() {
+			o.first = time.Now()
+		}
+	}
+	if c.joiner != nil {
+		if e := c.joiner.Flush(); err == nil {
+			err = e
+		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.server.metrics.stalled.Inc()
+		return errStalled
+	}
+	return err
+}
+
+// sample asks the kernel how the connection fares, and returns what is new since it was asked before.
+func (c *conn) sample(o *output) *TCPInfo {
+	if c.socket == nil {
+		return nil
+	}
+	o.sampling = true
+	c.inspect(o)
+	if !o.sampling {
+		return nil
+	}
+	now := o.info
+	if c.sampled == nil {
+		c.sampled = new(TCPInfo)
+	}
+	o.info = now.since(c.sampled)
+	*c.sampled = now
+	return &o.info
+}
+
+// inspect samples if that is wanted, and sets the pace otherwise.
+func (c *conn) inspect(o *output) {
+	if c.inspectDirect == nil {
+		c.inspectDirect = func(fd uintptr) {
+			if c.out.sampling {
+				c.out.sampling = sample(fd, &c.out.info)
+				return
+			}
+			setPace(fd, c.pace)
+		}
+	}
+	c.out = o
+	if c.socket.Control(c.inspectDirect) != nil {
+		o.sampling = false
+	}
+	c.out = nil
+}
