@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -220,6 +221,9 @@ func (x *exchange) wait(l cache.Lookup) bool {
 		return true
 	default:
 		defer out.Object.Release()
+		if f != nil && !out.Stale {
+			maps.Copy(x.w.Header(), f.personal)
+		}
 		x.filled(out)
 	}
 	return false

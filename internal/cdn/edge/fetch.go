@@ -25,6 +25,8 @@ type flight struct {
 	host   string
 	// slice is the number of the slice that is wanted, -1 for the whole object.
 	slice int64
+	// personal are fields of the answer that are for that viewer only; set before the fill ends.
+	personal http.Header
 	// interim takes what the origin says before its answer.
 	interim chan interim
 	// handoff takes the answer to that viewer if nobody else may have it; gone is closed when the
@@ -184,6 +186,9 @@ func (h *Handler) head(f *flight, response *http.Response, fetch *cache.Fetch) (
 		head.Vary = nil // the origin is always asked in the same words
 	}
 	head.Header = h.forViewers(f.rule, response.Header)
+	if f.rule.Forward == ForwardRequest {
+		f.personal = withheld(response.Header, head.Header)
+	}
 	if f.slice < 0 && head.Share && head.Store && h.tooLarge(f, response) {
 		return cache.Head{}, errSliced
 	}

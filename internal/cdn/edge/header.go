@@ -54,6 +54,22 @@ func (h *Handler) forViewers(rule *Rule, header http.Header) http.Header {
 	return out
 }
 
+// withheld returns the fields of an answer that are not kept, but are for whoever asked: cookies, and what
+// no-cache="..." and private="..." name (RFC 9111 §5.2.2.4, §5.2.2.7).
+func withheld(answer, kept http.Header) http.Header {
+	var out http.Header
+	for name, values := range freshness.EndToEnd(answer) {
+		if _, ok := kept[name]; ok || name == "Age" || name == "Content-Length" {
+			continue
+		}
+		if out == nil {
+			out = make(http.Header)
+		}
+		out[name] = values
+	}
+	return out
+}
+
 // replaceCORS puts the edge's CORS in the place of the origin's.
 func replaceCORS(h http.Header) {
 	for _, name := range corsFields {

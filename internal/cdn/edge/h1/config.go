@@ -49,15 +49,18 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s is %v; a duration of more than 0s is expected", d.key, d.value)
 		}
 	}
-	switch {
-	case c.HeaderBytes < 512 || c.HeaderBytes > 1<<20:
-		return fmt.Errorf("header_bytes is %d; a number from 512 to 1048576 is expected", c.HeaderBytes)
-	case c.SendfileBytes < 0:
-		return fmt.Errorf("sendfile_bytes is %d; a number from 0 is expected", c.SendfileBytes)
-	case c.TCPInfoBytes < 0:
-		return fmt.Errorf("tcp_info_bytes is %d; a number from 0 is expected", c.TCPInfoBytes)
-	case c.TCPInfoEvery < 0:
-		return fmt.Errorf("tcp_info_every is %d; a number from 0 is expected", c.TCPInfoEvery)
+	for _, n := range []struct {
+		key          string
+		value, least int64
+	}{
+		{"header_bytes", int64(c.HeaderBytes), 512},
+		{"sendfile_bytes", c.SendfileBytes, 0},
+		{"tcp_info_bytes", c.TCPInfoBytes, 0},
+		{"tcp_info_every", int64(c.TCPInfoEvery), 0},
+	} {
+		if n.value < n.least || n.value > 1<<30 {
+			return fmt.Errorf("%s is %d; a number from %d to 2^30 is expected", n.key, n.value, n.least)
+		}
 	}
 	return nil
 }

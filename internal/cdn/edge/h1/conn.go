@@ -29,7 +29,7 @@ type conn struct {
 	socket                  syscall.RawConn
 	direct                  bool
 	readDirect, writeDirect func(uintptr) bool
-	inspectDirect           func(uintptr)
+	sampleDirect            func(uintptr)
 	remote                  netip.AddrPort
 	state                   *tls.ConnectionState // from the first handled request on
 
@@ -70,11 +70,6 @@ const (
 	armedIdle
 	armedHead
 )
-
-var errDraining = errors.New("the server is stopping")
-
-// past is a deadline that has passed.
-func past() time.Time { return time.Unix(1, 0) }
 
 // serve runs the loop.
 func (c *conn) serve() (rest net.Conn) {
@@ -123,8 +118,8 @@ func (c *conn) serve() (rest net.Conn) {
 // failed.
 func (c *conn) failed(p any) {
 	c.server.panicked("a connection has ended with a panic", c.remote.String(), p)
-	if c.in != nil && c.in.answer.Done != nil {
-		c.in.answer.Done(Result{Err: fmt.Errorf("panic: %v", p), Last: time.Now()})
+	if in := c.in; in != nil && in.answer.Done != nil {
+		in.answer.Done(Result{Err: fmt.Errorf("panic: %v", p), Last: time.Now()})
 	}
 }
 
@@ -183,11 +178,11 @@ func (c *conn) await() error {
 	}
 	// The order matters: either this sees the flag, or drain's deadline comes after the one above.
 	if c.draining.Load() {
-		return errDraining
+		return net.ErrClosed
 	}
 	if err := c.fill(); err != nil {
 		if c.draining.Load() {
-			return errDraining
+			return net.ErrClosed
 		}
 		return err
 	}
@@ -208,7 +203,7 @@ func (c *conn) drain() {
 	defer c.mu.Unlock()
 	c.draining.Store(true)
 	if !c.over {
-		_ = c.nc.SetReadDeadline(past())
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // long ago
 	}
 }
 

@@ -16,10 +16,9 @@
 //
 // # Concurrency
 //
-// A connection has one goroutine. It is the only one that reads, parses and asks the Hitter. While a
-// Handler runs, that has a goroutine of its own which writes the answer, and the connection's goroutine
-// waits for the client to vanish or to send its next request. There are no locks; the two tell each
-// other by a channel and an expired read deadline.
+// A connection has one goroutine, the only one that reads, parses and asks the Hitter. While a Handler runs,
+// that has a goroutine of its own which writes the answer, and the connection's goroutine waits for the
+// client to vanish or to send its next request. The one lock guards deadlines, which both set.
 //
 // # Memory and time
 //

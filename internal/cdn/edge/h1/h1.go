@@ -81,9 +81,9 @@ func New(s Settings) (*Server, error) {
 	return server, nil
 }
 
-// Joiner is what a connection below TLS may offer: from Hold to Flush it keeps what is written, as far as it
-// has room, so that the records of an answer reach the socket in few writes. Both are called by the
-// goroutine that writes the answer while another one may be reading.
+// Joiner is what a connection below TLS may offer: from Hold to Flush it keeps what is written, as far as it has
+// room, so that the records of an answer reach the socket in few writes. Whoever writes the answer calls both,
+// while another goroutine may be reading.
 type Joiner interface {
 	Hold()
 	Flush() error
@@ -98,23 +98,22 @@ type Joiner interface {
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) net.Conn {
 	c := &conn{server: s, nc: nc}
 	c.secure, _ = nc.(stater)
-	below := nc
-	for {
-		if j, ok := below.(Joiner); ok && c.joiner == nil {
-			c.joiner = j
+	for below := nc; ; {
+		if c.joiner == nil {
+			c.joiner, _ = below.(Joiner)
 		}
-		if h, ok := below.(halfCloser); ok && c.half == nil {
-			c.half = h
+		if c.half == nil {
+			c.half, _ = below.(halfCloser)
 		}
 		n, ok := below.(interface{ NetConn() net.Conn })
-		if !ok || n.NetConn() == nil {
+		if !ok {
+			c.socket = rawOf(below)
 			break
 		}
 		below = n.NetConn()
 	}
-	if c.socket = rawOf(below); c.socket != nil && c.secure == nil {
-		c.direct = true
-		c.readDirect, c.writeDirect = c.readSocket, c.writeSocket
+	if c.socket != nil && c.secure == nil {
+		c.direct, c.readDirect, c.writeDirect = true, c.readSocket, c.writeSocket
 	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		p := a.AddrPort()

@@ -30,14 +30,11 @@ func (c *conn) httpRequest(head []byte) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.RemoteAddr = c.nc.RemoteAddr().String()
-	if c.secure != nil {
-		if c.state == nil {
-			s := c.secure.ConnectionState()
-			c.state = &s
-		}
-		r.TLS = c.state
+	if c.secure != nil && c.state == nil {
+		s := c.secure.ConnectionState()
+		c.state = &s
 	}
+	r.RemoteAddr, r.TLS = c.nc.RemoteAddr().String(), c.state
 	return r, nil
 }
 
@@ -77,7 +74,7 @@ func (c *conn) handled() {
 		c.writeLimit, c.stallAt = time.Time{}, time.Time{}
 		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
-	_ = c.nc.SetReadDeadline(past())
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // long ago
 }
 
 // watch reads while a Handler runs: what the client sends meanwhile is for later, and when it goes, so does the

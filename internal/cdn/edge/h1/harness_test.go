@@ -22,7 +22,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weir-stream/weir/internal/cdn/edge/h1"
 )
@@ -151,8 +150,6 @@ func (e *edge) ways(t testing.TB) map[string]float64 {
 	}
 	return ways
 }
-
-var _ = testutil.ToFloat64
 
 // client is a connection to a server, with its answers read as net/http reads them.
 type client struct {

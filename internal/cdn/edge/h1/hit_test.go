@@ -234,8 +234,11 @@ func TestShortWrites(t *testing.T) {
 		path     string
 		from, to int
 	}{
-		{"/file/77777/2000001", 77777, 77777 + 2000001}, {"/mapped/1/100000", 1, 100001},
-		{"/memory/1500000", 0, 1500000}, {"/handled", 0, 3 << 20}, {"/file/3145727/1", 3145727, 3145728},
+		{"/file/77777/2000001", 77777, 77777 + 2000001},
+		{"/mapped/1/100000", 1, 100001},
+		{"/memory/1500000", 0, 1500000},
+		{"/handled", 0, 3 << 20},
+		{"/file/3145727/1", 3145727, 3145728},
 	} {
 		connection.say(get(test.path))
 		_, body := connection.hear("GET")

@@ -1,9 +1,6 @@
 package h1
 
-import (
-	"io"
-	"net"
-)
+import "net"
 
 // replay is a connection that is handed over: its Read gives first what has been read of it.
 type replay struct {
@@ -34,15 +31,8 @@ func (r *replay) Read(p []byte) (int, error) {
 		return r.Conn.Read(p)
 	}
 	n := copy(p, r.rest)
-	if r.rest = r.rest[n:]; len(r.rest) == 0 {
-		r.rest = nil
-	}
+	r.rest = r.rest[n:]
 	return n, nil
-}
-
-// ReadFrom leaves files to the connection below, if that has a better way to send them.
-func (r *replay) ReadFrom(source io.Reader) (int64, error) {
-	return io.Copy(r.Conn, source)
 }
 
 // CloseWrite ends the direction to the client.

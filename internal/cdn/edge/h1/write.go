@@ -38,8 +38,8 @@ type output struct {
 	first        time.Time
 	err          error
 	progress     bool // since the deadline was set
-	sampling     bool
 	info         TCPInfo
+	sampled      bool
 }
 
 func (o *output) pending() int { return len(o.pieces[0]) + len(o.pieces[1]) + len(o.pieces[2]) }
@@ -94,7 +94,7 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 		o.buffer, o.pieces[0] = head, head
 		if a.Pace != c.pace && c.socket != nil {
 			c.pace = a.Pace
-			c.inspect(o)
+			_ = c.socket.Control(func(fd uintptr) { setPace(fd, c.pace) })
 		}
 		o.err = c.write(o)
 	}
@@ -105,7 +105,7 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 			result.FirstByte = c.now
 		}
 		every := c.server.config.TCPInfoEvery
-		if length >= c.server.config.TCPInfoBytes || every > 0 && c.answers%every == 0 {
+		if c.socket != nil && (length >= c.server.config.TCPInfoBytes || every > 0 && c.answers%every == 0) {
 			result.TCP = c.sample(o)
 		}
 		done := a.Done
@@ -239,10 +239,11 @@ func (c *conn) writeStream(o *output) error {
 		c.joiner.Hold()
 	}
 	// The head shares its record with the beginning of the body.
-	for i := 1; i < len(o.pieces) && len(o.pieces[i-1])*min(i-1, 1) == 0; i++ {
-		k := max(min(recordBytes-len(o.buffer), len(o.pieces[i])), 0)
-		o.buffer = append(o.buffer, o.pieces[i][:k]...)
-		o.pieces[i] = o.pieces[i][k:]
+	for i, p := range o.pieces[1:] {
+		k := max(min(recordBytes-len(o.buffer), len(p)), 0)
+		if o.buffer, o.pieces[i+1] = append(o.buffer, p[:k]...), p[k:]; k < len(p) {
+			break
+		}
 	}
 	o.pieces[0] = o.buffer
 	var err error
@@ -283,37 +284,16 @@ func (c *conn) writeStream(o *output) error {
 
 // sample asks the kernel how the connection fares, and returns what is new since it was asked before.
 func (c *conn) sample(o *output) *TCPInfo {
-	if c.socket == nil {
-		return nil
+	if c.sampleDirect == nil {
+		c.sampled = new(TCPInfo)
+		c.sampleDirect = func(fd uintptr) { c.out.sampled = sample(fd, &c.out.info) }
 	}
-	o.sampling = true
-	c.inspect(o)
-	if !o.sampling {
+	c.out = o
+	if c.socket.Control(c.sampleDirect) != nil || !o.sampled {
 		return nil
 	}
 	now := o.info
-	if c.sampled == nil {
-		c.sampled = new(TCPInfo)
-	}
 	o.info = now.since(c.sampled)
 	*c.sampled = now
 	return &o.info
-}
-
-// inspect samples if that is wanted, and sets the pace otherwise.
-func (c *conn) inspect(o *output) {
-	if c.inspectDirect == nil {
-		c.inspectDirect = func(fd uintptr) {
-			if c.out.sampling {
-				c.out.sampling = sample(fd, &c.out.info)
-				return
-			}
-			setPace(fd, c.pace)
-		}
-	}
-	c.out = o
-	if c.socket.Control(c.inspectDirect) != nil {
-		o.sampling = false
-	}
-	c.out = nil
 }
