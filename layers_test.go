@@ -21,7 +21,7 @@ const module = "github.com/weir-stream/weir/"
 var (
 	foundation = []string{
 		"internal/lifecycle", "internal/httpserver", "internal/objstore", "internal/sqldb", "internal/ffmpeg",
-		"internal/geoip", "internal/auth", "internal/audit", "internal/metrics", "internal/problem",
+		"internal/geoip", "internal/auth", "internal/audit", "internal/metrics", "internal/problem", "internal/natsserver",
 	}
 	vocabularies = append([]string{"internal/media", "internal/live", "internal/vod", "internal/cdn", "internal/telemetry", "internal/analytics"}, dialect...)
 	// The public packages: reading and writing CMCD, and what stands on that (ADR 9). Whoever may import

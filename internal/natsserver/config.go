@@ -1,0 +1,153 @@
+package natsserver
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+)
+
+// Config is what users write about the shared bus.
+type Config struct {
+	// Address is where nodes without a server of their own reach this one; "" means that none does.
+	Address string `yaml:"address"`
+	// Servers are addresses of other nodes' servers, as host:port. If there are any, none runs here.
+	Servers []string `yaml:"servers"`
+	// User and Password are asked of whoever connects, by client and by route; "" means that nothing is.
+	User     string `yaml:"user"`
+	Password string `yaml:"password"`
+
+	TLS     TLSConfig     `yaml:"tls"`
+	Cluster ClusterConfig `yaml:"cluster"`
+
+	// Replicas is how many servers keep each message: 1, 3 or 5; 0 means 3 in a cluster, else 1.
+	Replicas int `yaml:"replicas"`
+	// MaxStoreBytes bounds what this server keeps on disk.
+	MaxStoreBytes int64 `yaml:"max_store_bytes"`
+	// SyncInterval is how much time of messages a power failure may take from this server's disk;
+	// 0 means none: each write is synced.
+	SyncInterval time.Duration `yaml:"sync_interval"`
+	// RetransmitMin is how soon TCP sends again what was lost, where the kernel lets us say so (Linux
+	// 6.15); 0 leaves its own minimum of 200 ms. It should be longer than the longest round trip.
+	RetransmitMin time.Duration `yaml:"retransmit_min"`
+}
+
+// ClusterConfig is how servers find each other.
+type ClusterConfig struct {
+	// Address is where this server takes the routes of others; "" means that it stands alone.
+	Address string `yaml:"address"`
+	// Routes are the addresses of the servers of the cluster, as host:port; this one may be among them.
+	Routes []string `yaml:"routes"`
+	// Advertise is the address that others are told, if it is another than Address.
+	Advertise string `yaml:"advertise"`
+	// Name is the name of the cluster, the same on all its servers.
+	Name string `yaml:"name"`
+}
+
+// TLSConfig names the files of a certificate that is presented to clients, servers and routes, and of
+// the authority that theirs are checked against. All three, or none.
+type TLSConfig struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	Authority   string `yaml:"authority"`
+}
+
+// DefaultConfig returns the configuration of a node that stands alone.
+func DefaultConfig() Config {
+	return Config{
+		MaxStoreBytes: 4 << 30,
+		SyncInterval:  time.Second,
+		RetransmitMin: 10 * time.Millisecond,
+		Cluster:       ClusterConfig{Name: "weir"},
+	}
+}
+
+// Shared reports whether the bus joins this node with others.
+func (c Config) Shared() bool {
+	return c.Address != "" || c.Cluster.Address != "" || len(c.Servers) > 0
+}
+
+// Remote reports whether the servers of the bus are those of other nodes.
+func (c Config) Remote() bool { return len(c.Servers) > 0 }
+
+// replicas is how many servers keep each message; 0 where other nodes say so.
+func (c Config) replicas() int {
+	switch {
+	case c.Replicas > 0 || c.Remote():
+		return c.Replicas
+	case c.Cluster.Address != "":
+		return 3
+	}
+	return 1
+}
+
+// Validate reports the first value that cannot be.
+func (c Config) Validate() error {
+	addresses := []struct{ key, value string }{
+		{"address", c.Address}, {"cluster.address", c.Cluster.Address}, {"cluster.advertise", c.Cluster.Advertise},
+	}
+	for _, s := range c.Servers {
+		addresses = append(addresses, struct{ key, value string }{"servers", s})
+	}
+	for _, r := range c.Cluster.Routes {
+		addresses = append(addresses, struct{ key, value string }{"cluster.routes", r})
+	}
+	for i, a := range addresses {
+		if a.value == "" && i < 3 {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(a.value); err != nil || port == "" {
+			return fmt.Errorf("%s has %q; host:port is expected", a.key, a.value)
+		}
+	}
+	switch {
+	case c.Remote() && (c.Address != "" || c.Cluster.Address != ""):
+		return fmt.Errorf("servers names those of other nodes, so none runs here; neither address nor cluster.address is expected")
+	case len(c.Cluster.Routes) > 0 && c.Cluster.Address == "":
+		return fmt.Errorf("cluster.routes are set and cluster.address is not; an address for the routes of others is expected")
+	case c.Cluster.Address != "" && len(c.Cluster.Routes) == 0:
+		return fmt.Errorf("cluster.address is set and cluster.routes are not; the addresses of the cluster's servers are expected")
+	case c.Cluster.Address != "" && c.Cluster.Name == "":
+		return fmt.Errorf("cluster.name is empty; the name of the cluster is expected")
+	case (c.User == "") != (c.Password == ""):
+		return fmt.Errorf("user and password belong together; both are expected, or neither")
+	case c.Replicas != 0 && c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+		return fmt.Errorf("replicas is %d; 1, 3 or 5 is expected", c.Replicas)
+	case c.Replicas > 1 && c.Cluster.Address == "" && !c.Remote():
+		return fmt.Errorf("replicas is %d and there is no cluster; 1 is expected where a server stands alone", c.Replicas)
+	case c.MaxStoreBytes < 1<<20:
+		return fmt.Errorf("max_store_bytes is %d; at least %d is expected", c.MaxStoreBytes, 1<<20)
+	case c.SyncInterval < 0:
+		return fmt.Errorf("sync_interval is %v; a duration from 0s is expected", c.SyncInterval)
+	case c.RetransmitMin != 0 && (c.RetransmitMin < time.Millisecond || c.RetransmitMin > 200*time.Millisecond):
+		return fmt.Errorf("retransmit_min is %v; 0s, or 1ms to 200ms is expected", c.RetransmitMin)
+	}
+	return nil
+}
+
+// Validate reports the first value that cannot be.
+func (c TLSConfig) Validate() error {
+	given := 0
+	for _, file := range []string{c.Certificate, c.Key, c.Authority} {
+		if file != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		return fmt.Errorf("certificate, key and authority belong together; all three files are expected, or none")
+	}
+	return nil
+}
+
+// routeURLs returns the addresses of the routes as the server wants them.
+func (c Config) routeURLs() []*url.URL {
+	urls := make([]*url.URL, 0, len(c.Cluster.Routes))
+	for _, address := range c.Cluster.Routes {
+		u := &url.URL{Scheme: "nats-route", Host: address}
+		if c.User != "" {
+			u.User = url.UserPassword(c.User, c.Password)
+		}
+		urls = append(urls, u)
+	}
+	return urls
+}
