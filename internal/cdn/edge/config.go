@@ -20,6 +20,9 @@ type Config struct {
 	QueueTimeout time.Duration `yaml:"queue_timeout"`
 	// MaxPasses bounds the answers that are passed through without being kept.
 	MaxPasses int `yaml:"max_passes"`
+	// MaxPrefetches bounds the fetches that run at the same time for what players say they will ask for
+	// next. What is beyond is not fetched.
+	MaxPrefetches int `yaml:"max_prefetches"`
 	// TrustedProxies are the prefixes from which X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	// SliceBytes is the size of the parts in which large objects are fetched and kept; 0: they are not
@@ -44,6 +47,11 @@ type Rule struct {
 	// ObeyRequests lets the Cache-Control of a request count (RFC 9111 §5.2.1). Without it no viewer can
 	// make the edge ask the origin again.
 	ObeyRequests bool `yaml:"obey_requests"`
+	// Prefetch fetches what players say they will ask for next (CMCD nor and nrr), and what the playlists
+	// name that they will begin with.
+	Prefetch bool `yaml:"prefetch"`
+	// Pace sends no faster than a player asks (CMCD rtp), where the connection is one of the edge's own loop.
+	Pace bool `yaml:"pace"`
 	// Upgrade passes WebSockets and other protocols that a connection is upgraded to.
 	Upgrade bool `yaml:"upgrade"`
 }
@@ -72,13 +80,18 @@ func DefaultConfig() Config {
 		MaxQueue:     1024,
 		QueueTimeout: 2 * time.Second,
 		MaxPasses:    256,
-		SliceBytes:   2 << 20,
+
+		MaxPrefetches: 32,
+		SliceBytes:    2 << 20,
 	}
 }
 
 // MediaRules are the rules of an edge in front of an origin of media, if it is not told others.
 func MediaRules() []Rule {
-	return []Rule{{Path: "/", Forward: ForwardObject, CORS: true}, {Path: "/live/", Forward: ForwardObject, CORS: true, Live: true}}
+	return []Rule{
+		{Path: "/", Forward: ForwardObject, CORS: true, Prefetch: true},
+		{Path: "/live/", Forward: ForwardObject, CORS: true, Live: true},
+	}
 }
 
 // ProxyRules are the rules of an edge in front of any HTTP origin, if it is not told others.
@@ -107,6 +120,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_queue is %d; a number from 0 is expected", c.MaxQueue)
 	case c.MaxPasses < 1:
 		return fmt.Errorf("max_passes is %d; a number from 1 is expected", c.MaxPasses)
+	case c.MaxPrefetches < 0:
+		return fmt.Errorf("max_prefetches is %d; a number from 0 is expected", c.MaxPrefetches)
 	case c.SliceBytes != 0 && (c.SliceBytes < minSlice || c.SliceBytes > 32<<20):
 		return fmt.Errorf("slice_bytes is %d; 0 or a number from 65536 to 33554432 is expected", c.SliceBytes)
 	}

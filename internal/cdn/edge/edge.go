@@ -70,6 +70,8 @@ type Handler struct {
 	metrics    *metrics
 	now        func() time.Time
 
+	prefetch *prefetcher
+
 	fetches *limiter // for the cache
 	passes  *limiter // for one viewer
 
@@ -112,6 +114,7 @@ func New(s Settings) (*Handler, error) {
 	}
 	h.rules = slices.SortedFunc(slices.Values(s.Config.Rules), func(a, b Rule) int { return len(b.Path) - len(a.Path) })
 	h.hits = newHits(h)
+	h.prefetch = &prefetcher{h: h, slots: make(chan struct{}, s.Config.MaxPrefetches)}
 	if h.trace == nil {
 		h.trace = func(ctx context.Context) (context.Context, func() (string, string)) {
 			return ctx, func() (string, string) { return "", "" }

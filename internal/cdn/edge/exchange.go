@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/cdn"
 	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
@@ -24,6 +25,7 @@ type exchange struct {
 	w      output
 	rule   *Rule
 	target message.Target
+	prefix string // what the viewer's grant is for
 	client netip.Addr
 	port   uint16
 	row    telemetry.Request
@@ -50,6 +52,10 @@ func (x *exchange) answer() {
 	x.target = t
 	if !x.allowed() {
 		return
+	}
+	x.row.CMCD, x.row.HasCMCD = cmcd.FromRequest(x.r.URL.RawQuery, x.r.Header)
+	if p, ok := x.w.ResponseWriter.(paced); ok {
+		p.SetPace(pace(x.rule, &x.row))
 	}
 	switch {
 	case x.r.Method == http.MethodGet || x.r.Method == http.MethodHead:
@@ -83,7 +89,7 @@ func (x *exchange) allowed() bool {
 		Method: x.r.Method, Host: x.r.Host, Path: x.target.Path, RawQuery: x.r.URL.RawQuery, Header: x.r.Header,
 		Client: x.client, TLS: x.r.TLS != nil, Now: x.row.Time,
 	})
-	x.row.Tenant = d.Grant.Tenant
+	x.row.Tenant, x.prefix = d.Grant.Tenant, d.Grant.Prefix
 	for name, values := range d.SetHeader {
 		x.w.Header()[name] = values
 	}
@@ -137,7 +143,7 @@ func (x *exchange) take(l cache.Lookup) bool {
 		x.pass()
 	case l.Object != nil:
 		if l.Leader { // stale-while-revalidate
-			close(x.h.lead(l.Fill, x, l.Reason).gone)
+			close(x.h.lead(l.Fill, x).gone)
 		}
 		x.cached(l)
 	case l.Fill != nil:
@@ -184,7 +190,7 @@ func (x *exchange) wait(l cache.Lookup) bool {
 	x.status.Forward = message.ForwardOf(l.Reason)
 	var f *flight
 	if l.Leader {
-		f = x.h.lead(l.Fill, x, l.Reason)
+		f = x.h.lead(l.Fill, x)
 		defer close(f.gone)
 	} else {
 		x.row.CacheStatus = string(cdn.Collapsed)

@@ -22,9 +22,10 @@ type flight struct {
 	// viewer is the header of that viewer's request, and what else the origin may be told of it, where the
 	// rule forwards requests.
 	viewer http.Header
-	host   string
 	// slice is the number of the slice that is wanted, -1 for the whole object.
 	slice int64
+	// ahead says that nobody has asked yet.
+	ahead bool
 	// personal are fields of the answer that are for that viewer only; set before the fill ends.
 	personal http.Header
 	// interim takes what the origin says before its answer.
@@ -57,20 +58,24 @@ func (p passed) close() {
 }
 
 // lead sees to it that the fill ends: it starts its fetch.
-func (h *Handler) lead(fill *cache.Fill, x *exchange, reason cdn.MissReason) *flight {
-	f := &flight{
-		fill: fill, rule: x.rule, target: x.target, slice: -1,
-		interim: make(chan interim, maxInterim), handoff: make(chan passed), gone: make(chan struct{}),
-	}
+func (h *Handler) lead(fill *cache.Fill, x *exchange) *flight {
+	f := newFlight(fill, x.rule, x.target, -1)
 	h.start(f, x)
 	return f
+}
+
+func newFlight(fill *cache.Fill, rule *Rule, t message.Target, slice int64) *flight {
+	return &flight{
+		fill: fill, rule: rule, target: t, slice: slice,
+		interim: make(chan interim, maxInterim), handoff: make(chan passed), gone: make(chan struct{}),
+	}
 }
 
 // start starts the flight's fetch.
 func (h *Handler) start(f *flight, x *exchange) {
 	if f.rule.Forward == ForwardRequest {
 		// A copy: the fetch goes on when the viewer's request is over.
-		f.viewer, f.host = forwarded(x.r), x.r.Host
+		f.viewer = f.rule.forwarded(x.r)
 	}
 	if !h.begin() {
 		f.fill.Fail(errClosing, nil, h.now())
@@ -113,10 +118,23 @@ func (h *Handler) fetch(f *flight) {
 		f.fill.Fail(err, fetch, h.now())
 		return
 	}
+	if stale != nil && response.StatusCode == http.StatusNotModified && !freshness.MatchesStored(stale.Header, response.Header) {
+		// It speaks of another state of the object (RFC 9111 §4.3.4): ask for that.
+		_ = response.Body.Close()
+		for _, name := range []string{"If-None-Match", "If-Modified-Since"} {
+			request.Header.Del(name)
+		}
+		if response, fetch, err = h.ask(request, cancel, f.fill.Reason); err != nil { //nolint:bodyclose // closed below, as the first
+			cancel(nil)
+			f.fill.Fail(err, fetch, h.now())
+			return
+		}
+		stale = nil
+	}
 	fetch.Queued = queued
 	p := passed{response, fetch, cancel}
 	switch {
-	case response.StatusCode == http.StatusNotModified && stale != nil && freshness.MatchesStored(stale.Header, response.Header):
+	case response.StatusCode == http.StatusNotModified && stale != nil:
 		p.close()
 		fetch.End(h.now().Sub(fetch.Started))
 		f.fill.Revalidated(h.revalidated(f, stale, response, fetch))
@@ -147,6 +165,7 @@ func (h *Handler) fetch(f *flight) {
 				h.log.Debug("a fill broke off", "key", f.target.Key, "error", err, "cause", context.Cause(ctx))
 			} else {
 				fetch.End(h.now().Sub(fetch.Started))
+				h.prefetch.playlist(f, object)
 			}
 			p.close()
 			return
@@ -182,6 +201,9 @@ func (h *Handler) head(f *flight, response *http.Response, fetch *cache.Fetch) (
 		}
 	}
 	head.Freshness = h.cache.Freshness().Evaluate(x)
+	if f.ahead && response.StatusCode >= http.StatusBadRequest {
+		head.Store = false // what is not there yet may be when somebody asks
+	}
 	if f.rule.Forward == ForwardObject {
 		head.Vary = nil // the origin is always asked in the same words
 	}
@@ -259,6 +281,11 @@ func (h *Handler) request(ctx context.Context, method string, rule *Rule, t mess
 }
 
 func addValidators(h http.Header, o *cache.Object) {
+	switch o.Status {
+	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusPartialContent:
+	default:
+		return // a 304 would revive an error that is over
+	}
 	if o.ETag != "" {
 		h.Set("If-None-Match", o.ETag)
 	}

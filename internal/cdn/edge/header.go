@@ -86,10 +86,15 @@ var notForwarded = []string{
 }
 
 // forwarded returns what the origin is told of a viewer's request.
-func forwarded(r *http.Request) http.Header {
+func (rule *Rule) forwarded(r *http.Request) http.Header {
 	out := freshness.EndToEnd(r.Header).Clone()
 	for _, name := range notForwarded {
 		delete(out, name)
+	}
+	if !rule.ObeyRequests {
+		// A no-store that does not count here must not keep the answer from being shared either.
+		delete(out, "Cache-Control")
+		delete(out, "Pragma")
 	}
 	if out["User-Agent"] == nil {
 		out["User-Agent"] = []string{""} // or net/http would add its own

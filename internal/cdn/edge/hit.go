@@ -21,6 +21,8 @@ import (
 type hit struct {
 	h      *Handler
 	object *cache.Object
+	rule   *Rule
+	prefix string // what the viewer's grant is for
 	row    telemetry.Request
 	text   []byte // what of the request is kept for the row; the row's strings are cut from a copy
 	key    []byte
@@ -80,7 +82,9 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 		return false
 	}
 	x.object = o
-	x.record(r, rule, grant, query, status, now)
+	x.record(r, grant, query, status, now)
+	x.rule, x.prefix = rule, grant.Grant.Prefix
+	a.Pace = pace(rule, &x.row)
 	a.Done = x.done
 	return true
 }
@@ -167,7 +171,7 @@ func (x *hit) head(r *h1.Request, a *h1.Answer, o *cache.Object, part message.Sp
 }
 
 // record notes what the row needs of the request, which will be gone when the answer has been sent.
-func (x *hit) record(r *h1.Request, rule *Rule, grant access.Decision, query string, status int, now time.Time) {
+func (x *hit) record(r *h1.Request, grant access.Decision, query string, status int, now time.Time) {
 	row := &x.row
 	*row = telemetry.Request{
 		Time: now, Client: r.Remote.Addr().Unmap().WithZone(""), ClientPort: r.Remote.Port(), Proto: "HTTP/1.1",
@@ -225,6 +229,9 @@ func (x *hit) finish(result h1.Result) {
 	row.Aborted = result.Err != nil
 	if t := result.TCP; t != nil {
 		row.TCP = tcpOf(t)
+	}
+	if x.rule.Prefetch {
+		x.h.prefetch.announced(x.rule, message.Target{Key: text(x.key), Path: row.Path, Query: row.Query}, x.prefix, row)
 	}
 	x.h.report(row)
 	x.object.Release()

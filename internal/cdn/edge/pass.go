@@ -93,7 +93,7 @@ func (x *exchange) viewer() http.Header {
 	if x.rule.Forward == ForwardObject {
 		return nil
 	}
-	return forwarded(x.r)
+	return x.rule.forwarded(x.r)
 }
 
 // relay answers with an origin's answer that is not kept.

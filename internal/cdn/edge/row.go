@@ -39,7 +39,12 @@ func (x *exchange) finish() {
 		row.OriginStatus, row.OriginTTFB, row.OriginDuration = f.Status, f.TTFB, f.Duration()
 		row.Origin, row.OriginAddress, row.Queued = f.Origin, f.Address, f.Queued
 	}
-	row.CMCD, row.HasCMCD = cmcd.FromRequest(r.URL.RawQuery, r.Header)
+	if !row.HasCMCD { // of a request that was refused it has not been read
+		row.CMCD, row.HasCMCD = cmcd.FromRequest(r.URL.RawQuery, r.Header)
+	}
+	if row.Status < http.StatusBadRequest {
+		h.prefetch.announced(x.rule, x.target, x.prefix, row)
+	}
 	h.report(row)
 }
 

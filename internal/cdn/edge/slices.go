@@ -252,8 +252,7 @@ func (x *exchange) fetchSlice(number int64) (*cache.Object, error) {
 }
 
 func (x *exchange) leadSlice(fill *cache.Fill, number int64) *flight {
-	f := &flight{fill: fill, rule: x.rule, target: x.target, slice: number,
-		interim: make(chan interim, maxInterim), handoff: make(chan passed), gone: make(chan struct{})}
+	f := newFlight(fill, x.rule, x.target, number)
 	x.h.start(f, x)
 	return f
 }

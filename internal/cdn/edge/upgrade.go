@@ -24,7 +24,7 @@ func (x *exchange) upgrade() {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL = message.OriginURL(x.h.originURL, x.target)
 			p.Out.Host = x.h.originURL.Host
-			header := forwarded(x.r)
+			header := x.rule.forwarded(x.r)
 			for _, name := range []string{"Connection", "Upgrade"} {
 				header[name] = p.Out.Header[name]
 			}
