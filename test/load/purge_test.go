@@ -57,7 +57,9 @@ func TestPurge(t *testing.T) {
 			f := startPurgeFleet(t, c.lost, c.timers)
 			durations, missing := f.purge(t, c.purges)
 			slices.Sort(durations)
-			at := func(share float64) time.Duration { return durations[min(len(durations)-1, int(share*float64(len(durations))))] }
+			at := func(share float64) time.Duration {
+				return durations[min(len(durations)-1, int(share*float64(len(durations))))]
+			}
 			if dropped := f.dropped(t); (dropped == 0) != (c.lost == 0) {
 				t.Errorf("%d packets were dropped; the measurement is not what it says", dropped)
 			}

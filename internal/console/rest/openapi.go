@@ -25,6 +25,7 @@ func description(version string) huma.Config {
 		{Name: "sessions", Description: "Playbacks, one by one."},
 		{Name: "metrics", Description: "Named metrics over a range of time."},
 		{Name: "live", Description: "What is going on now."},
+		{Name: "cdn", Description: "What edges deliver."},
 		{Name: "cmcd", Description: "What players send."},
 	}
 	return config

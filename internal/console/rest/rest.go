@@ -38,7 +38,7 @@ type Snapshot interface {
 	Live() analytics.Live
 }
 
-// Settings are what a [Handler] is made of. Everything but Log and Version is needed.
+// Settings are what a [Handler] is made of. Everything but Purger, Log and Version is needed.
 type Settings struct {
 	Sessions Sessions
 	Querier  Querier
@@ -50,6 +50,8 @@ type Settings struct {
 	Examine Examine
 	// Silencer makes players stop posting.
 	Silencer Silencer
+	// Purger purges the caches of the fleet; without one there are none.
+	Purger Purger
 	// Version is the version of the server, told in the API's description.
 	Version string
 	Log     *slog.Logger
@@ -78,6 +80,7 @@ func New(set Settings) (*Handler, error) {
 	h.register()
 	h.mux.Handle("POST /api/v1/cmcd/validate", newValidation(set.Examine, operatorLimits))
 	h.registerSilence()
+	h.registerPurge()
 	describeValidation(h.api.OpenAPI(), "/api/v1/cmcd/validate")
 	describeEvents(h.api.OpenAPI())
 	neverNull(h.api.OpenAPI())

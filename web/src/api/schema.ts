@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cdn/cache/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Purge objects from the caches of all edges
+         * @description Answers when all edges have confirmed: no request that comes later gets what was purged. Those that have not confirmed in time are named. An edge that was away applies what it has missed before it serves again.
+         */
+        post: operations["purgeCache"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cmcd/validate": {
         parameters: {
             query?: never;
@@ -560,6 +580,105 @@ export interface components {
             /** Format: date-time */
             to: string;
         };
+        PurgeItem: {
+            /**
+             * @description Only objects that are asked for under this name; for url and prefix.
+             * @example cdn.example
+             */
+            host?: string;
+            /** @description Of the caller's choice: a purge that is sent again with the ID of one that is known is not carried out again. Default: a new one. */
+            id?: string;
+            /**
+             * @description What the target is: the path of one object with its query, the beginning of paths, or a tag that the origin has given to objects.
+             * @enum {string}
+             */
+            scope: "url" | "prefix" | "tag" | "all";
+            /** @description Make objects stale instead of removing them. */
+            soft?: boolean;
+            /**
+             * @description Absent if everything is purged.
+             * @example /live/tv/
+             */
+            target?: string;
+        };
+        PurgeItemReport: {
+            /** @description Why it was not stored. Sending it again with the same ID is safe. */
+            error?: string;
+            id?: string;
+            /** @description Nodes that have not confirmed it. They apply it before they serve again, or when they hear of it. */
+            missing: string[];
+            /**
+             * Format: int64
+             * @description Its place among all purges and announcements of nodes; absent if it was not stored.
+             */
+            sequence?: number;
+        };
+        PurgeOrder: {
+            purges: components["schemas"]["PurgeItem"][];
+            /**
+             * @description How long to wait for confirmations, such as 500ms or 5s, at most 1m.
+             * @default 5s
+             * @example 5s
+             */
+            wait?: string;
+        };
+        PurgeProblem: {
+            /** @description Nodes that have confirmed all that was stored: none of them answers a later request with what was purged. */
+            confirmed: string[];
+            /**
+             * @description A human-readable explanation specific to this occurrence of the problem.
+             * @example Property foo is required but is missing.
+             */
+            detail?: string;
+            /**
+             * Format: double
+             * @description Seconds until the last confirmation, or until nobody waited any more.
+             */
+            duration: number;
+            /** @description Optional list of individual error details */
+            errors?: components["schemas"]["ErrorDetail"][];
+            /**
+             * Format: uri
+             * @description A URI reference that identifies the specific occurrence of the problem.
+             * @example https://example.com/error-log/abc123
+             */
+            instance?: string;
+            /** @description Nodes that have not confirmed all that was stored. */
+            missing: string[];
+            /** @description In the order of the request. */
+            purges: components["schemas"]["PurgeItemReport"][];
+            /**
+             * Format: int64
+             * @description HTTP status code
+             * @example 400
+             */
+            status?: number;
+            /**
+             * @description A short, human-readable summary of the problem type. This value should not change between occurrences of the error.
+             * @example Bad Request
+             */
+            title?: string;
+            /**
+             * Format: uri
+             * @description A URI reference to human-readable documentation for the error.
+             * @default about:blank
+             * @example https://example.com/errors/example
+             */
+            type?: string;
+        };
+        PurgeReport: {
+            /** @description Nodes that have confirmed all that was stored: none of them answers a later request with what was purged. */
+            confirmed: string[];
+            /**
+             * Format: double
+             * @description Seconds until the last confirmation, or until nobody waited any more.
+             */
+            duration: number;
+            /** @description Nodes that have not confirmed all that was stored. */
+            missing: string[];
+            /** @description In the order of the request. */
+            purges: components["schemas"]["PurgeItemReport"][];
+        };
         ReaderInfo: {
             /** Format: int64 */
             dropped_units: number;
@@ -752,6 +871,93 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    purgeCache: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurgeOrder"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PurgeReport"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Some purges could not be stored; which ones is in the purges. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PurgeProblem"];
+                };
+            };
+            /** @description Some nodes have not confirmed in time; which ones is in missing. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PurgeProblem"];
                 };
             };
         };

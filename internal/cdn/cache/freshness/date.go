@@ -30,9 +30,7 @@ func ParseDate(s string, now time.Time) (time.Time, bool) {
 		year, ok := digits(rest[8:10])
 		// More than 50 years ahead is the most recent year in the past with these digits.
 		latest := now.UTC().AddDate(50, 0, 0)
-		if year += latest.Year() / 100 * 100; year > latest.Year() {
-			year -= 100
-		}
+		year += latest.Year() / 100 * 100
 		t, valid := date(year, rest[4:7], rest[1:3], rest[11:19], ok)
 		if valid && t.After(latest) {
 			return date(year-100, rest[4:7], rest[1:3], rest[11:19], ok)

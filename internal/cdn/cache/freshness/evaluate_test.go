@@ -224,6 +224,8 @@ func TestAnswersAreReused(t *testing.T) {
 		{"targeted, prohibition is a number", 200, header("CDN-Cache-Control", "no-store=1", "Cache-Control", "max-age=9"), 3 * s, true},
 		{"targeted, empty", 200, header("CDN-Cache-Control", "", "Cache-Control", "max-age=9"), 3 * s, true},
 		{"targeted, nothing known in it, others ignored", 200, header("CDN-Cache-Control", "foo", "Cache-Control", "max-age=9"), 0, false},
+		{"targeted without a lifetime, Expires ignored", 200, header("CDN-Cache-Control", "public", "Expires", at(9999*s)), 0, false},
+		{"targeted that is invalid, Expires counts", 200, header("CDN-Cache-Control", "public=1", "Expires", at(9999*s)), 3 * s, true},
 		{"targeted no-cache for one field", 200, header("CDN-Cache-Control", `max-age=9, no-cache="a"`), 3 * s, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -101,6 +101,13 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// An object's Vary may change: a value of one field is not taken for that of another.
+func TestVariantsOfDifferentFields(t *testing.T) {
+	if a, b := VaryKey([]string{"Foo"}, header("Foo", "1")), VaryKey([]string{"Bar"}, header("Bar", "1")); a == b {
+		t.Errorf("both are %q", a)
+	}
+}
+
 // A key that is made field by field is the one that is made of a header.
 func TestVaryKeyFieldByField(t *testing.T) {
 	vary := []string{"Accept-Encoding", "Accept-Language", "Foo"}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package segment
+
+import "errors"
+
+func dropCaches(string) error { return errors.ErrUnsupported }
