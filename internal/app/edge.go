@@ -107,10 +107,15 @@ func (n *node) publicHandler() http.Handler {
 }
 
 // edgeConsole is the private listener's of an edge alone.
-func (n *node) edgeConsole() http.Handler {
+func (n *node) edgeConsole() (http.Handler, error) {
+	api, err := rest.NewEdge(rest.Settings{Purger: purger{n.fleet.purges}, Version: version, Log: n.log.With("part", "rest")})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.Handle("/api/v1/", api)
 	n.addHealth(mux)
-	return httpserver.RefuseForeignHosts(mux)
+	return httpserver.RefuseForeignHosts(mux), nil
 }
 
 // addHealth adds what every private listener has.

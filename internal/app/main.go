@@ -88,6 +88,7 @@ Settings come from weir.yaml (or --config), over that from WEIR_… variables, o
 	root.AddCommand(
 		newServe(line, stdout, stderr),
 		newMCP(line, stdout, stderr),
+		newPurge(line, stdout, stderr),
 		newDoctor(line, stdout),
 		newCMCD(stdout, stderr),
 		newConfig(line, stdout),

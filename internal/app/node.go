@@ -31,6 +31,7 @@ type node struct {
 	analytics *analyticsRole
 	origin    *originRole
 	edge      *edgeRole
+	fleet     *fleetRole
 	pages     *webui.UI
 	console   *consoleRole
 	upstream  *upstream.Pool // of an edge alone
@@ -87,6 +88,9 @@ func (n *node) buildAll() (err error) {
 	if n.edge, err = newEdge(n, edgeSource{origin: n.origin.origin, rules: edge.MediaRules(), observe: n.telemetry.bus.Request}); err != nil {
 		return err
 	}
+	if n.fleet, err = newFleet(n); err != nil {
+		return err
+	}
 	if n.pages, err = newPages(n); err != nil {
 		return err
 	}
@@ -118,15 +122,23 @@ func (n *node) buildEdge(_ context.Context) (err error) {
 	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
 		return err
 	}
+	if n.fleet, err = newFleet(n); err != nil {
+		return err
+	}
 	if n.public, err = n.listener("public", c.Public, n.edge.edge); err != nil {
 		return err
 	}
-	if n.private, err = n.listener("private", c.Private, n.edgeConsole()); err != nil {
+	console, err := n.edgeConsole()
+	if err != nil {
+		return err
+	}
+	if n.private, err = n.listener("private", c.Private, console); err != nil {
 		return err
 	}
 	n.group.Add(lifecycle.Service("bus", n.rows.Run))
 	n.group.Add(lifecycle.Service("private listener", n.private.Run))
 	n.edge.add(n.group)
+	n.fleet.add(n.group)
 	n.group.Add(lifecycle.Service("upstream", n.upstream.Run))
 	n.group.Add(lifecycle.Service("public listener", n.public.Run))
 	return nil
@@ -153,6 +165,7 @@ func (n *node) order() {
 	n.group.Add(lifecycle.Service("private listener", n.private.Run))
 	n.console.add(n.group) // stops before its listener, which would wait for connections without end
 	n.edge.add(n.group)
+	n.fleet.add(n.group)
 	n.group.Add(lifecycle.Service("public listener", n.public.Run))
 	n.origin.add(n.group)
 	if n.testChannel != nil {

@@ -11,12 +11,14 @@ import (
 	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge"
+	"github.com/weir-stream/weir/internal/cdn/purge"
 	"github.com/weir-stream/weir/internal/cdn/upstream"
 	"github.com/weir-stream/weir/internal/console/feed"
 	"github.com/weir-stream/weir/internal/httpserver"
 	"github.com/weir-stream/weir/internal/live/hub"
 	"github.com/weir-stream/weir/internal/live/ingest/rtmp"
 	"github.com/weir-stream/weir/internal/live/packager"
+	"github.com/weir-stream/weir/internal/natsserver"
 	"github.com/weir-stream/weir/internal/telemetry/bus"
 	"github.com/weir-stream/weir/internal/telemetry/collector"
 	"github.com/weir-stream/weir/internal/telemetry/store/duckdb"
@@ -33,6 +35,9 @@ type Config struct {
 
 	Public  httpserver.Config `yaml:"public"`
 	Private httpserver.Config `yaml:"private"`
+
+	// Bus joins this node with others.
+	Bus natsserver.Config `yaml:"bus"`
 
 	Live      LiveConfig      `yaml:"live"`
 	CDN       CDNConfig       `yaml:"cdn"`
@@ -76,6 +81,7 @@ type CDNConfig struct {
 	Cache    cache.Config    `yaml:"cache"`
 	Upstream upstream.Config `yaml:"upstream"`
 	Access   access.Config   `yaml:"access"`
+	Purge    purge.Config    `yaml:"purge"`
 }
 
 // TelemetryConfig holds the settings of measurement.
@@ -107,6 +113,7 @@ func Default() Config {
 		FFmpeg:  "ffmpeg",
 		Public:  httpserver.DefaultConfig(":8080"),
 		Private: httpserver.DefaultConfig("127.0.0.1:8090"),
+		Bus:     natsserver.DefaultConfig(),
 		Live: LiveConfig{
 			RTMP:     rtmp.DefaultConfig(),
 			Hub:      hub.DefaultConfig(),
@@ -114,6 +121,7 @@ func Default() Config {
 		},
 		CDN: CDNConfig{
 			Edge: edge.DefaultConfig(), Cache: cache.DefaultConfig(), Upstream: upstream.DefaultConfig(), Access: access.DefaultConfig(),
+			Purge: purge.DefaultConfig(),
 		},
 		Telemetry: TelemetryConfig{Collector: collector.DefaultConfig(), Bus: bus.DefaultConfig(), Store: duckdb.DefaultConfig()},
 		Analytics: AnalyticsConfig{Tracker: tracker.DefaultConfig(), Session: session.DefaultConfig(), Query: query.DefaultConfig()},
