@@ -23,8 +23,14 @@ func RefuseForeignHosts(next http.Handler) http.Handler {
 // the same origin as whatever listens there, so what protects nothing but its address must refuse
 // such requests. Names that no page can have, which are addresses and "localhost", are never foreign.
 func ForeignHost(r *http.Request) bool {
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	if !ok || !local.IP.IsLoopback() {
+	var local net.IP
+	switch address := r.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.TCPAddr:
+		local = address.IP
+	case *net.UDPAddr: // HTTP/3
+		local = address.IP
+	}
+	if !local.IsLoopback() {
 		return false
 	}
 	host := r.Host

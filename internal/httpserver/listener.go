@@ -1,75 +1,120 @@
 package httpserver
 
 import (
+	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
 )
 
-// pieceBytes is how much a client must take within the stall timeout.
-const pieceBytes = 64 << 10
+// slots bound the connections that are open, so that viewers leave file descriptors for publishers and the
+// store. Connections above the limit wait in the kernel's queue.
+type slots chan struct{}
 
-// boundListener bounds the connections that are open, so that viewers leave file descriptors for publishers
-// and the store, and bounds each write. Connections above the limit wait in the kernel's queue.
-//
-// A client that has vanished without a word, or that means harm, takes nothing of its answer, and would hold
-// a goroutine and the object that it was given for as long as it likes. http.Server has only bounds on a whole
-// request, which would end a slow viewer and a held playlist as well. So each step has a bound here.
-type boundListener struct {
-	net.Listener
-	stall  time.Duration
-	slots  chan struct{}
-	closed chan struct{}
-	once   sync.Once
+// release gives a slot back.
+func (s slots) release() { <-s }
+
+// feed is a listener for connections that were accepted elsewhere.
+type feed struct {
+	address net.Addr
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
 }
 
-func newBoundListener(l net.Listener, c Config) *boundListener {
-	return &boundListener{
-		Listener: l, stall: c.StallTimeout, slots: make(chan struct{}, c.MaxConnections), closed: make(chan struct{}),
+func newFeed(address net.Addr) *feed {
+	return &feed{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// push gives c to who accepts; it is closed if nobody does any more.
+func (f *feed) push(c net.Conn) {
+	select {
+	case f.conns <- c:
+	case <-f.closed:
+		_ = c.Close()
 	}
 }
 
-func (l *boundListener) Accept() (net.Conn, error) {
+func (f *feed) Accept() (net.Conn, error) {
 	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
+	case c := <-f.conns:
+		return c, nil
+	case <-f.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
+}
+
+func (f *feed) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
+}
+
+func (f *feed) Addr() net.Addr { return f.address }
+
+// tally counts what somebody waits for the end of.
+type tally struct {
+	mu   sync.Mutex
+	n    int
+	none chan struct{} // closed when n falls to 0; nil: nobody waits
+}
+
+func (t *tally) add(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n += n
+	if t.n == 0 && t.none != nil {
+		close(t.none)
+		t.none = nil
 	}
-	return &boundConn{Conn: c, stall: l.stall, release: sync.OnceFunc(func() { <-l.slots })}, nil
 }
 
-func (l *boundListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+// wait returns when there is none, or with ctx.
+func (t *tally) wait(ctx context.Context) {
+	t.mu.Lock()
+	if t.n == 0 {
+		t.mu.Unlock()
+		return
+	}
+	if t.none == nil {
+		t.none = make(chan struct{})
+	}
+	none := t.none
+	t.mu.Unlock()
+	select {
+	case <-none:
+	case <-ctx.Done():
+	}
 }
 
-type boundConn struct {
-	net.Conn
-	stall   time.Duration
-	release func()
-}
-
-func (c *boundConn) Close() error {
-	defer c.release()
-	return c.Conn.Close()
-}
-
-func (c *boundConn) Write(p []byte) (int, error) {
-	written := 0
+// accept gives each connection to serve, in a goroutine of its own, until the listener is closed.
+func (s *Server) accept(ctx context.Context) error {
+	pause := time.Duration(0)
 	for {
-		piece := p[written:min(len(p), written+pieceBytes)]
-		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
-			return written, err
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
 		}
-		n, err := c.Conn.Write(piece)
-		written += n
-		if err != nil || written == len(p) {
-			return written, err
+		c, err := s.listener.Accept()
+		if err != nil {
+			s.slots.release()
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Such as no file descriptors: it passes.
+			if pause == 0 {
+				s.log.Warn("accepting connections fails", "error", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+				continue
+			case <-ctx.Done():
+				return nil
+			}
 		}
+		pause = 0
+		s.arrive(c)
 	}
 }

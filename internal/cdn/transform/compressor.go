@@ -27,7 +27,7 @@ type Effort int
 // What encoding is for.
 const (
 	Dynamic Effort = iota // for one viewer, who waits
-	Static                // once, to be kept
+	Static                // once, to be kept for long; playlists are not
 	efforts
 )
 
@@ -168,8 +168,8 @@ func (c *Compressor) Body(dst, src []byte, e Encoding, effort Effort) ([]byte, e
 	return out.bytes, nil
 }
 
-// brotliBody encodes a whole body fast. The library's newer encoder is three times as fast at the same size,
-// but cannot flush, so it is not for streams.
+// brotliBody encodes a whole body fast. The library's newer encoder is several times as fast at the same size
+// or less, but cannot flush, so it is not for streams.
 func (c *Compressor) brotliBody(out *appender, src []byte) {
 	const level = 4
 	type wholeWriter interface {

@@ -15,7 +15,7 @@ import (
 
 var (
 	// ErrLoop is a request that has been through this node before; it is to be answered with 508.
-	ErrLoop = &statusError{http.StatusLoopDetected, "the request has been through this node before"}
+	ErrLoop error = &statusError{http.StatusLoopDetected, "the request has been through this node before"}
 	// ErrUnavailable is in every [UnavailableError].
 	ErrUnavailable = errors.New("no origin can be asked")
 

@@ -278,3 +278,20 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func answer(status int, body string) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
 }
+
+func TestAViewersBodyThatFails(t *testing.T) {
+	p := two(t, serve(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }).URL, serve(t, says("second")).URL)
+	body := io.MultiReader(strings.NewReader("abc"), &failing{})
+	_, trace, err := send(t, p, request(t, http.MethodPut, "/", body))
+	if err == nil || classOf(t, err) != FailureCaller || trace.Attempts != 1 {
+		t.Errorf("%v after %d attempts, want a failure of the caller", err, trace.Attempts)
+	}
+	if s := state(t, p, "first"); s.LastError != "" || s.Running != 0 {
+		t.Errorf("state %+v: the origin is not to be blamed", s)
+	}
+	r := request(t, http.MethodGet, "/", nil)
+	r.Header["X-Bad"] = []string{"a\x00b"}
+	if _, _, err := send(t, p, r); err == nil || classOf(t, err) != FailureCaller {
+		t.Errorf("%v, want a failure of the caller: the request cannot be sent", err)
+	}
+}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -325,3 +326,89 @@ func TestSlowAndBrokenChecks(t *testing.T) {
 type failing struct{}
 
 func (*failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestATryThatIsAnsweredWithAnError(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world, p *Pool) {
+		w.set("a", true, 0)
+		for range 3 {
+			_, _, _ = get(t, p, "/")
+		}
+		w.times("a")
+		w.set("a", false, http.StatusServiceUnavailable) // it is starting
+		time.Sleep(1200 * time.Millisecond)
+		if w, err := p.RoundTrip(request(t, http.MethodGet, "/", nil)); err != nil || w.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%v, %v: the answer is expected", w, err)
+		}
+		if s := state(t, p, "a"); !s.Out || s.Until.Sub(time.Now()) < 1800*time.Millisecond {
+			t.Errorf("state %+v, want it to be out for about 2 s", s)
+		}
+		if body, _, err := get(t, p, "/"); err != nil || body != "b" || len(w.times("a")) != 1 {
+			t.Errorf("%q, %v", body, err)
+		}
+		// Without the other, an error is better than nothing.
+		w.set("b", true, 0)
+		for range 4 {
+			_, _, _ = get(t, p, "/")
+			time.Sleep(time.Second)
+		}
+		if s := state(t, p, "a"); !s.Healthy {
+			t.Errorf("state %+v, want it back: it answers, and there is nobody else", s)
+		}
+	}, config(func(c *Config) {
+		c.Origins = []OriginConfig{{URL: "http://a"}, {URL: "http://b", Backup: true}}
+		c.Retry.PerSecond = 1000
+	}))
+}
+
+func TestAViewerWhoGoesAwayDuringATry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hang atomic.Bool
+		p := newPool(t, origins("http://a"), func(s *Settings) {
+			s.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				if hang.Load() {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}
+				return nil, io.ErrUnexpectedEOF
+			})
+		})
+		for range 3 {
+			_, _, _ = get(t, p, "/")
+		}
+		hang.Store(true)
+		for i := range 3 {
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("the viewer has gone"))
+			_, trace, err := send(t, p, request(t, http.MethodGet, "/", nil).WithContext(ctx))
+			cancel()
+			if trace.Attempts != 1 || err == nil {
+				t.Errorf("try %d: %+v, %v: the one before says nothing and must not hold it up", i, trace, err)
+			}
+		}
+	})
+}
+
+func TestAnswersThatOftenBreakOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, config(func(c *Config) {
+			c.Origins = []OriginConfig{{URL: "http://a"}, {URL: "http://b", Backup: true}}
+		}), func(s *Settings) {
+			s.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				w, err := answer(http.StatusOK, r.URL.Host)
+				if r.URL.Host == "a" {
+					w.Body = io.NopCloser(&failing{})
+				}
+				return w, err
+			})
+		})
+		broken := 0
+		for range 30 {
+			if _, _, err := get(t, p, "/"); err != nil {
+				broken++
+			}
+		}
+		if broken != 10 || !state(t, p, "a").Out {
+			t.Errorf("%d answers broke off, state %+v; a is expected to be out after ten", broken, state(t, p, "a"))
+		}
+	})
+}
