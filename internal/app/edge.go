@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge"
 	"github.com/weir-stream/weir/internal/cdn/upstream"
@@ -28,8 +29,9 @@ const watchValidation = "/watch/validate"
 
 // edgeRole is what viewers get media from.
 type edgeRole struct {
-	cache *cache.Cache
-	edge  *edge.Handler
+	cache  *cache.Cache
+	edge   *edge.Handler
+	access *access.Chain
 }
 
 // edgeSource is where an edge gets objects from, and what it does with its rows.
@@ -51,15 +53,19 @@ func newEdge(n *node, s edgeSource) (*edgeRole, error) {
 	if len(c.Edge.Rules) == 0 {
 		c.Edge.Rules = s.rules
 	}
+	chain, err := access.New(access.Settings{Config: c.Access, Log: n.log.With("part", "access"), Registerer: n.registry})
+	if err != nil {
+		return nil, err
+	}
 	proxy, err := edge.New(edge.Settings{
-		Config: c.Edge, ID: n.config.Node.ID,
+		Config: c.Edge, ID: n.config.Node.ID, Access: chain,
 		Origin: s.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"}, Trace: s.trace,
 		Cache: objects, Observe: s.observe, Log: log, Registerer: n.registry,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &edgeRole{cache: objects, edge: proxy}, nil
+	return &edgeRole{cache: objects, edge: proxy, access: chain}, nil
 }
 
 // add starts the cache before the edge, and closes it after the edge has ended.

@@ -163,7 +163,7 @@ func sendPurge(ctx context.Context, base string, order rest.PurgeOrder, f purgeF
 	if err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
-	var report rest.PurgeProblem // of an answer that is no problem, the members of one are empty
+	var report rest.PurgeError // of an answer that is no problem, the members of one are empty
 	if err := json.Unmarshal(answer, &report); err != nil {
 		return fmt.Errorf("purge: %s: the answer is not that of a weir", resp.Status)
 	}

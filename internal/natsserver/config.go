@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -96,8 +97,12 @@ func (c Config) Validate() error {
 		if a.value == "" && i < 3 {
 			continue
 		}
-		if _, port, err := net.SplitHostPort(a.value); err != nil || port == "" {
-			return fmt.Errorf("%s has %q; host:port is expected", a.key, a.value)
+		_, port, err := net.SplitHostPort(a.value)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
+			return fmt.Errorf("%s has %q; host:port is expected, the port a number up to 65535", a.key, a.value)
 		}
 	}
 	switch {

@@ -41,7 +41,8 @@ const (
 	dialTimeout                    = 5 * time.Second
 	// Of the attempts to reach another server, one a second for each route, the first and each of so many are logged.
 	errorReports = 3600
-	// A server that is asked to stop has so long to hand over what it leads.
+	// lameDuck is how long a server of a cluster takes to part with its clients, after it has handed over what
+	// it leads: else the others would find out by its silence, some seconds later.
 	lameDuck = time.Second
 )
 
@@ -133,7 +134,6 @@ func (b *Server) options(s Settings) (*server.Options, error) {
 		SyncInterval: c.SyncInterval, SyncAlways: c.SyncInterval == 0,
 		DisableJetStreamBanner: true, ConnectErrorReports: errorReports, ReconnectErrorReports: errorReports,
 		PingInterval: pingInterval, MaxPingsOut: maxPings,
-		LameDuckDuration: lameDuck, LameDuckGracePeriod: -lameDuck / 2,
 	}
 	if o.SyncAlways {
 		o.SyncInterval = time.Minute
@@ -174,8 +174,8 @@ func split(address string) (host string, port int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	if port, err = net.LookupPort("tcp", text); err != nil {
-		return "", 0, fmt.Errorf("address %q: %w", address, err)
+	if port, err = strconv.Atoi(text); err != nil {
+		return "", 0, fmt.Errorf("address %q: the port is %q; a number is expected", address, text)
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -305,6 +305,9 @@ func (b *Server) Close() error {
 }
 
 func (b *Server) shutdown() {
+	if b.config.Cluster.Address != "" && b.config.Address != "" {
+		b.server.LameDuckShutdown() // does nothing if it has not come so far as to listen
+	}
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
 }

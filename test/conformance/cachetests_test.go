@@ -113,7 +113,7 @@ func TestCacheTests(t *testing.T) {
 	}
 	file, err := os.Open(c.table)
 	if err != nil {
-		t.Fatalf("%v\nrun the test with -update to write it\n%s", err, summary(suite, outcomes))
+		t.Fatalf("%v\nrun the test with -update to write it\n%s\n%s", err, c.title, summary(suite, outcomes))
 	}
 	defer file.Close()
 	before, err := readTable(file)

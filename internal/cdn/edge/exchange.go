@@ -94,6 +94,10 @@ func (x *exchange) allowed() bool {
 		x.w.Header()[name] = values
 	}
 	if d.Allow {
+		if d.Path != "" { // the token was in the path
+			x.rule = x.h.rules.of(d.Path)
+			x.target.SetPath(d.Path)
+		}
 		x.target.Strip(d.StripQuery)
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -61,6 +62,12 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 			h.hits.Put(x)
 			return false
 		}
+		if grant.Path != "" {
+			if path, rule = grant.Path, h.rules.of(grant.Path); rule.Bypass || !message.Plain(path) {
+				h.hits.Put(x)
+				return false
+			}
+		}
 		if len(grant.StripQuery) > 0 && query != "" {
 			query = message.StripArguments(query, grant.StripQuery)
 		}
@@ -82,7 +89,7 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 		return false
 	}
 	x.object = o
-	x.record(r, grant, query, status, now)
+	x.record(r, path, grant, query, status, now)
 	x.rule, x.prefix = rule, grant.Grant.Prefix
 	a.Pace = pace(rule, &x.row)
 	a.Done = x.done
@@ -171,7 +178,7 @@ func (x *hit) head(r *h1.Request, a *h1.Answer, o *cache.Object, part message.Sp
 }
 
 // record notes what the row needs of the request, which will be gone when the answer has been sent.
-func (x *hit) record(r *h1.Request, grant access.Decision, query string, status int, now time.Time) {
+func (x *hit) record(r *h1.Request, path string, grant access.Decision, query string, status int, now time.Time) {
 	row := &x.row
 	*row = telemetry.Request{
 		Time: now, Client: r.Remote.Addr().Unmap().WithZone(""), ClientPort: r.Remote.Port(), Proto: "HTTP/1.1",
@@ -187,7 +194,7 @@ func (x *hit) record(r *h1.Request, grant access.Decision, query string, status 
 	}
 	// One copy of all texts.
 	x.text = x.text[:0]
-	fields := [...][]byte{r.Path, r.Query, r.Host, clip(r.UserAgent), clip(r.Referer), clip(r.Range), r.CMCD[0], r.CMCD[1], r.CMCD[2], r.CMCD[3]}
+	fields := [...][]byte{unsafe.Slice(unsafe.StringData(path), len(path)), r.Query, r.Host, clip(r.UserAgent), clip(r.Referer), clip(r.Range), r.CMCD[0], r.CMCD[1], r.CMCD[2], r.CMCD[3]}
 	for _, f := range fields {
 		x.text = append(x.text, f...)
 	}
@@ -197,10 +204,11 @@ func (x *hit) record(r *h1.Request, grant access.Decision, query string, status 
 		cut[i], all = all[:len(f)], all[len(f):]
 	}
 	row.Path, row.Host, row.UserAgent, row.Referer, row.Range = cut[0], cut[2], cut[3], cut[4], cut[5]
-	if len(query) == len(cut[1]) {
+	switch {
+	case len(query) == len(cut[1]):
 		row.Query = cut[1]
-	} else {
-		row.Query = cmcd.StripQuery(cut[1])
+	case query != "":
+		row.Query = strings.Clone(query) // without CMCD and credentials
 	}
 	var header http.Header
 	for i, name := range cmcdFields {

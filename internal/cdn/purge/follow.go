@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// logHeartbeat is how often the server says that there is nothing; after three times as long without a
-	// word the reading begins anew.
-	logHeartbeat = 2 * time.Second
-	logSilence   = 3 * logHeartbeat
+	// logHeartbeat is how often the server says that there is nothing; after four times as long without a
+	// word, as when the server that pushes is gone and ours is not, the reading begins anew.
+	logHeartbeat = 500 * time.Millisecond
+	logSilence   = 4 * logHeartbeat
 	// openTimeout bounds each question to the server, which does not answer as long as it looks for a leader.
 	openTimeout = 2 * time.Second
 	// inactive is how long the server keeps a reading that nobody takes from.

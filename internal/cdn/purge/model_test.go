@@ -106,8 +106,7 @@ func TestNoStaleAnswerAfterTheConfirmation(t *testing.T) {
 			},
 		}}
 	}
-	asker := newNode(t, nodeSettings{name: "console", conn: connect(t, bus), change: func(s *Settings) { s.Apply = nil }})
-	asker.run(t)
+	asker := start(t, nodeSettings{name: "console", conn: connect(t, bus), change: func(s *Settings) { s.Apply = nil }})
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

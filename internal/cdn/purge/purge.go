@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -259,6 +260,10 @@ func (s *Service) prepare(p cdn.Purge, now time.Time) (cdn.Purge, error) {
 	if len(p.Host) > 255 || len(p.By) > 255 {
 		return p, fmt.Errorf("%w: host and by have %d and %d bytes; at most 255 are expected", ErrInvalid, len(p.Host), len(p.By))
 	}
+	// It would become another target on its way, which is JSON.
+	if !utf8.ValidString(p.Target) || !utf8.ValidString(p.Host) || !utf8.ValidString(p.By) {
+		return p, fmt.Errorf("%w: the target %q, the host %q or by %q is not UTF-8; percent-encoding is expected for other bytes", ErrInvalid, p.Target, p.Host, p.By)
+	}
 	if err := p.Validate(); err != nil {
 		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -293,10 +298,10 @@ func (s *Service) purgeHere(p cdn.Purge, began time.Time) (Result, error) {
 }
 
 // CatchUp announces this node and applies what it has missed. When it returns nil the node may serve, as
-// long as [Service.Run] runs; until then it must not. It goes on trying until ctx ends. It may be called
-// before Run or beside it.
+// long as [Service.Run] runs; until then it must not. On a node that only asks it makes sure that there is
+// a log to ask. It goes on trying until ctx ends. It may be called before Run or beside it.
 func (s *Service) CatchUp(ctx context.Context) error {
-	if s.set.Conn == nil || s.set.Apply == nil {
+	if s.set.Conn == nil {
 		return nil
 	}
 	select {
@@ -434,13 +439,18 @@ func (s *Service) beat(ctx context.Context) {
 		if err := s.stay(ctx, s.Sequence()); err != nil {
 			s.log.Warn("this node could not be announced anew", "error", err)
 		}
-		for _, m := range s.fleet.silent(s.config.ForgetAfter) {
-			// Only if it has not announced itself since; another node may have been quicker.
-			_, err := s.announce(ctx, announcement{Kind: kindLeave, Node: m.node, Instance: m.instance},
-				jetstream.WithExpectLastSequencePerSubject(m.announced))
-			if err == nil {
-				s.log.Warn("a node is forgotten after its silence", "node", m.node, "silent", s.config.ForgetAfter)
-			}
+		s.forget(ctx)
+	}
+}
+
+// forget has those leave who have been silent for long.
+func (s *Service) forget(ctx context.Context) {
+	for _, m := range s.fleet.silent(s.config.ForgetAfter) {
+		// Only if it has not announced itself since; another node may have been quicker.
+		_, err := s.announce(ctx, announcement{Kind: kindLeave, Node: m.node, Instance: m.instance},
+			jetstream.WithExpectLastSequencePerSubject(m.announced))
+		if err == nil {
+			s.log.Warn("a node is forgotten after its silence", "node", m.node, "silent", s.config.ForgetAfter)
 		}
 	}
 }

@@ -177,8 +177,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestSomebodyWhoOnlyAsks(t *testing.T) {
 	bus := startBus(t, "bus", t.TempDir(), nil)
 	edge := start(t, nodeSettings{name: "edge-1", conn: connect(t, bus)})
-	console := newNode(t, nodeSettings{name: "console", conn: connect(t, bus), change: func(s *Settings) { s.Apply = nil }})
-	console.run(t)
+	console := start(t, nodeSettings{name: "console", conn: connect(t, bus), change: func(s *Settings) { s.Apply = nil }})
 	result := console.purge(t, patience, tag("a"))
 	if !slices.Equal(result.Confirmed, names(1, 1)) || len(result.Missing) > 0 || !slices.Equal(edge.applier.targets(), []string{"a"}) {
 		t.Errorf("result = %+v, want edge-1", result)
@@ -327,6 +326,7 @@ func TestInvalid(t *testing.T) {
 		"a scope that does not exist": {cdn.Purge{Scope: "tags"}, "url, prefix, tag or all is expected"},
 		"an id with a space":          {cdn.Purge{Scope: cdn.PurgeAll, ID: "a b"}, "printable"},
 		"an id without end":           {cdn.Purge{Scope: cdn.PurgeAll, ID: strings.Repeat("a", 129)}, "128"},
+		"bytes that are no text":      {cdn.Purge{Scope: cdn.PurgeURL, Target: "/\xff"}, "not UTF-8"},
 		"a host without end":          {cdn.Purge{Scope: cdn.PurgeURL, Target: "/", Host: strings.Repeat("a", 256)}, "255"},
 	} {
 		if _, err := n.Purge(t.Context(), c.purge); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.says) {

@@ -63,8 +63,8 @@ type PurgeReport struct {
 	Duration  float64           `json:"duration" doc:"Seconds until the last confirmation, or until nobody waited any more."`
 }
 
-// PurgeProblem tells that not all is purged everywhere (RFC 9457 §3.2).
-type PurgeProblem struct {
+// PurgeError tells that not all is purged everywhere (RFC 9457 §3.2).
+type PurgeError struct {
 	huma.ErrorModel
 	PurgeReport
 }
@@ -95,7 +95,7 @@ const (
 
 func (h *Handler) registerPurge() {
 	problems := make(map[string]*huma.Response)
-	schema := h.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[PurgeProblem](), true, "")
+	schema := h.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[PurgeError](), true, "")
 	for status, description := range map[string]string{
 		"503": "Some purges could not be stored; which ones is in the purges.",
 		"504": "Some nodes have not confirmed in time; which ones is in missing.",
@@ -167,8 +167,8 @@ func (h *Handler) purge(ctx context.Context, in *purgeInput) (*purgeOutput, erro
 	return &purgeOutput{Body: report}, nil
 }
 
-func purgeProblem(status int, detail string, report PurgeReport) *PurgeProblem {
-	return &PurgeProblem{
+func purgeProblem(status int, detail string, report PurgeReport) *PurgeError {
+	return &PurgeError{
 		ErrorModel:  huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail},
 		PurgeReport: report,
 	}

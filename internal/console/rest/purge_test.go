@@ -58,7 +58,7 @@ func postPurge(t *testing.T, p Purger, contentType, body string) (status int, he
 		r.Header.Set("Content-Type", contentType)
 	}
 	h.ServeHTTP(w, r)
-	var answer PurgeProblem
+	var answer PurgeError
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)
 	}

@@ -580,49 +580,7 @@ export interface components {
             /** Format: date-time */
             to: string;
         };
-        PurgeItem: {
-            /**
-             * @description Only objects that are asked for under this name; for url and prefix.
-             * @example cdn.example
-             */
-            host?: string;
-            /** @description Of the caller's choice: a purge that is sent again with the ID of one that is known is not carried out again. Default: a new one. */
-            id?: string;
-            /**
-             * @description What the target is: the path of one object with its query, the beginning of paths, or a tag that the origin has given to objects.
-             * @enum {string}
-             */
-            scope: "url" | "prefix" | "tag" | "all";
-            /** @description Make objects stale instead of removing them. */
-            soft?: boolean;
-            /**
-             * @description Absent if everything is purged.
-             * @example /live/tv/
-             */
-            target?: string;
-        };
-        PurgeItemReport: {
-            /** @description Why it was not stored. Sending it again with the same ID is safe. */
-            error?: string;
-            id?: string;
-            /** @description Nodes that have not confirmed it. They apply it before they serve again, or when they hear of it. */
-            missing: string[];
-            /**
-             * Format: int64
-             * @description Its place among all purges and announcements of nodes; absent if it was not stored.
-             */
-            sequence?: number;
-        };
-        PurgeOrder: {
-            purges: components["schemas"]["PurgeItem"][];
-            /**
-             * @description How long to wait for confirmations, such as 500ms or 5s, at most 1m.
-             * @default 5s
-             * @example 5s
-             */
-            wait?: string;
-        };
-        PurgeProblem: {
+        PurgeError: {
             /** @description Nodes that have confirmed all that was stored: none of them answers a later request with what was purged. */
             confirmed: string[];
             /**
@@ -665,6 +623,48 @@ export interface components {
              * @example https://example.com/errors/example
              */
             type?: string;
+        };
+        PurgeItem: {
+            /**
+             * @description Only objects that are asked for under this name; for url and prefix.
+             * @example cdn.example
+             */
+            host?: string;
+            /** @description Of the caller's choice: a purge that is sent again with the ID of one that is known is not carried out again. Default: a new one. */
+            id?: string;
+            /**
+             * @description What the target is: the path of one object with its query, the beginning of paths, or a tag that the origin has given to objects.
+             * @enum {string}
+             */
+            scope: "url" | "prefix" | "tag" | "all";
+            /** @description Make objects stale instead of removing them. */
+            soft?: boolean;
+            /**
+             * @description Absent if everything is purged.
+             * @example /live/tv/
+             */
+            target?: string;
+        };
+        PurgeItemReport: {
+            /** @description Why it was not stored. Sending it again with the same ID is safe. */
+            error?: string;
+            id?: string;
+            /** @description Nodes that have not confirmed it. They apply it before they serve again, or when they hear of it. */
+            missing: string[];
+            /**
+             * Format: int64
+             * @description Its place among all purges and announcements of nodes; absent if it was not stored.
+             */
+            sequence?: number;
+        };
+        PurgeOrder: {
+            purges: components["schemas"]["PurgeItem"][];
+            /**
+             * @description How long to wait for confirmations, such as 500ms or 5s, at most 1m.
+             * @default 5s
+             * @example 5s
+             */
+            wait?: string;
         };
         PurgeReport: {
             /** @description Nodes that have confirmed all that was stored: none of them answers a later request with what was purged. */
@@ -948,7 +948,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["PurgeProblem"];
+                    "application/problem+json": components["schemas"]["PurgeError"];
                 };
             };
             /** @description Some nodes have not confirmed in time; which ones is in missing. */
@@ -957,7 +957,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["PurgeProblem"];
+                    "application/problem+json": components["schemas"]["PurgeError"];
                 };
             };
         };

@@ -52,6 +52,11 @@ func solve(t *testing.T, c *challenge.Challenge, client netip.Addr) string {
 	}
 }
 
+// challengeOf asks for as much work as is asked for by default.
+func challengeOf(secret string) (*challenge.Challenge, error) {
+	return challenge.New(challenge.Settings{Secret: []byte(secret), Bits: 16, Lifetime: time.Hour, Cookie: "weir-work"})
+}
+
 func TestAnswers(t *testing.T) {
 	c := newChallenge(t, 10, "one secret")
 	answer := solve(t, c, viewer)
@@ -134,10 +139,16 @@ func TestNetworks(t *testing.T) {
 		at      time.Duration
 		want    bool
 	}{
-		{"203.0.113.7", 0, true}, {"203.0.114.7", 0, true}, {"203.1.0.1", 0, false}, {"192.0.2.9", 0, true},
-		{"::ffff:192.0.2.9", 0, true}, {"2001:db8::1", 0, true}, {"2001:db8:1::1", 0, false},
+		{"203.0.113.7", 0, true},
+		{"203.0.114.7", 0, true},
+		{"203.1.0.1", 0, false},
+		{"192.0.2.9", 0, true},
+		{"::ffff:192.0.2.9", 0, true},
+		{"2001:db8::1", 0, true},
+		{"2001:db8:1::1", 0, false},
 		{"203.0.113.7", time.Minute, true}, // by the wider one
-		{"192.0.2.9", time.Minute, false}, {"203.0.113.7", time.Hour, false},
+		{"192.0.2.9", time.Minute, false},
+		{"203.0.113.7", time.Hour, false},
 	} {
 		if got := has(test.address, test.at); got != test.want {
 			t.Errorf("%s after %v: %v, want %v", test.address, test.at, got, test.want)

@@ -160,6 +160,17 @@ func (k CloudFrontKeys) Verify(c CloudFront, resource string) (*Verified, error)
 	return v, nil
 }
 
+// CloudFrontTakes reports whether signed URLs can be signed with such a key.
+func CloudFrontTakes(k Key) bool {
+	switch key := k.Public.(type) {
+	case *rsa.PublicKey:
+		return true
+	case *ecdsa.PublicKey:
+		return key.Curve == elliptic.P256()
+	}
+	return false
+}
+
 func verifyCloudFront(key crypto.PublicKey, hash crypto.Hash, text, signature []byte) bool {
 	digest := digestOf(hash, text)
 	switch key := key.(type) {
@@ -333,14 +344,8 @@ type CloudFrontClaims struct {
 
 // Sign returns what says c, signed with the private key whose public half has the identifier id.
 func (c CloudFrontClaims) Sign(id string, key crypto.Signer) (CloudFront, error) {
-	switch public := key.Public().(type) {
-	case *rsa.PublicKey:
-	case *ecdsa.PublicKey:
-		if public.Curve != elliptic.P256() {
-			return CloudFront{}, fmt.Errorf("the ECDSA key is on %s; P-256 is expected", public.Params().Name)
-		}
-	default:
-		return CloudFront{}, fmt.Errorf("the key is a %T; RSA or ECDSA on P-256 is expected", key)
+	if !CloudFrontTakes(Key{Public: key.Public()}) {
+		return CloudFront{}, errors.New("the key is neither RSA nor ECDSA on P-256")
 	}
 	if id == "" || strings.ContainsAny(id, "&=;, \"") {
 		return CloudFront{}, fmt.Errorf("the key's identifier is %q; one that needs no escapes is expected", id)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -140,84 +139,3 @@ func readAnswer(r io.Reader, buffer []byte, body int) error {
 		return nil
 	}
 }
-
-// TestIdleConnectionsAreSmall holds many connections that have had an answer each.
-func TestIdleConnectionsAreSmall(t *testing.T) {
-	count := 10_000
-	if testing.Short() || raceDetector {
-		count = 1000
-	}
-	hit := &ready{[]byte(okHead + "Content-Length: 1000\r\n"), make([]byte, 1000)}
-	e := start(t, func(e *edge) { e.Hitter = hit })
-	before := memory()
-	request := []byte("GET /live/a/object.m4s HTTP/1.1\r\nHost: edge.example\r\n" + playerFields + "\r\n")
-	buffer := make([]byte, 64<<10)
-	clients := make([]net.Conn, 0, count)
-	// Another address for each 1,000, so that there are ports enough.
-	empty := memory()
-	for i := range count {
-		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i/1000))}}).Dial("tcp", e.addr)
-		if err != nil {
-			t.Fatalf("connection %d: %v", i, err)
-		}
-		t.Cleanup(func() { c.Close() })
-		clients = append(clients, c)
-	}
-	for _, c := range clients {
-		for range 3 {
-			if _, err := c.Write(request); err != nil {
-				t.Fatal(err)
-			}
-			if err := readAnswer(c, buffer, 1000); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	_ = before
-	// What the clients of this process need is measured with connections that nobody serves.
-	each := float64(memory()-empty) / float64(count)
-	unserved := unservedBytes(t, min(count, 2000))
-	t.Logf("%d idle connections need %.0f bytes each, with the goroutine; their clients, and the connections by themselves, %.0f of these",
-		count, each, unserved)
-	if limit := 6 << 10; each-unserved > float64(limit) && !raceDetector {
-		t.Errorf("an idle connection needs %.0f bytes, want at most %d", each-unserved, limit)
-	}
-}
-
-// unservedBytes is what a pair of connections needs.
-func unservedBytes(t *testing.T, count int) float64 {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	before := memory()
-	var all []net.Conn
-	for range count {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, c, s)
-	}
-	n := float64(memory()-before) / float64(count)
-	for _, c := range all {
-		c.Close()
-	}
-	return n
-}
-
-// memory is what the heap and the stacks need.
-func memory() int64 {
-	for range 4 { // stacks shrink by half at a time
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse)
-}
-

@@ -9,19 +9,18 @@ import (
 type Config struct {
 	// HeaderBytes bounds a request's head. What is longer is refused with 431.
 	HeaderBytes int `yaml:"header_bytes"`
-	// HeaderTimeout bounds the time from a connection's beginning, or from the first byte of a later
-	// request, to the end of the head; IdleTimeout the time between two requests.
+	// HeaderTimeout bounds the time from a connection's beginning, or from the first byte of a later request, to the
+	// end of the head; IdleTimeout the time between two requests.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
 	IdleTimeout   time.Duration `yaml:"idle_timeout"`
 	// StallTimeout is how long a client may take nothing of its answer.
 	StallTimeout time.Duration `yaml:"stall_timeout"`
-	// SendfileBytes is the size from which a body goes from the file to the socket without being
-	// mapped; smaller ones are cheaper to write from memory.
+	// SendfileBytes is the size from which a body goes from the file to the socket without being mapped; smaller ones
+	// are cheaper to write from memory.
 	SendfileBytes int64 `yaml:"sendfile_bytes"`
 	// TCPInfoBytes is the size of body from which the kernel is asked how the connection fared.
 	TCPInfoBytes int64 `yaml:"tcp_info_bytes"`
-	// TCPInfoEvery has the kernel asked after every so many smaller answers of a connection as well;
-	// 0 is never.
+	// TCPInfoEvery has the kernel asked after every so many smaller answers of a connection as well; 0 is never.
 	TCPInfoEvery int `yaml:"tcp_info_every"`
 }
 
@@ -39,27 +38,22 @@ func DefaultConfig() Config {
 
 // Validate reports the first value that cannot be.
 func (c Config) Validate() error {
-	for _, d := range []struct {
+	for _, v := range []struct {
 		key   string
-		value time.Duration
+		value any
+		ok    bool
+		want  string
 	}{
-		{"header_timeout", c.HeaderTimeout}, {"idle_timeout", c.IdleTimeout}, {"stall_timeout", c.StallTimeout},
+		{"header_bytes", c.HeaderBytes, c.HeaderBytes >= 512 && c.HeaderBytes <= 1<<20, "a number from 512 to 1048576"},
+		{"header_timeout", c.HeaderTimeout, c.HeaderTimeout > 0, "a duration of more than 0s"},
+		{"idle_timeout", c.IdleTimeout, c.IdleTimeout > 0, "a duration of more than 0s"},
+		{"stall_timeout", c.StallTimeout, c.StallTimeout > 0, "a duration of more than 0s"},
+		{"sendfile_bytes", c.SendfileBytes, c.SendfileBytes >= 0, "a number from 0"},
+		{"tcp_info_bytes", c.TCPInfoBytes, c.TCPInfoBytes >= 0, "a number from 0"},
+		{"tcp_info_every", c.TCPInfoEvery, c.TCPInfoEvery >= 0, "a number from 0"},
 	} {
-		if d.value <= 0 {
-			return fmt.Errorf("%s is %v; a duration of more than 0s is expected", d.key, d.value)
-		}
-	}
-	for _, n := range []struct {
-		key          string
-		value, least int64
-	}{
-		{"header_bytes", int64(c.HeaderBytes), 512},
-		{"sendfile_bytes", c.SendfileBytes, 0},
-		{"tcp_info_bytes", c.TCPInfoBytes, 0},
-		{"tcp_info_every", int64(c.TCPInfoEvery), 0},
-	} {
-		if n.value < n.least || n.value > 1<<30 {
-			return fmt.Errorf("%s is %d; a number from %d to 2^30 is expected", n.key, n.value, n.least)
+		if !v.ok {
+			return fmt.Errorf("%s is %v; %s is expected", v.key, v.value, v.want)
 		}
 	}
 	return nil

@@ -2,9 +2,11 @@ package h1
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,31 +18,33 @@ import (
 	"time"
 )
 
-// conn is a connection. It is small, as many thousands of them wait for their next request; what only a request
-// needs is in input and output.
+// conn is a connection. It is small, as many thousands of them wait for their next request; what only a request needs
+// is in input and output.
 type conn struct {
 	server *Server
 	nc     net.Conn
 	secure stater     // of TLS, else nil
 	joiner Joiner     // below TLS, or nil
 	half   halfCloser // the uppermost layer that can close one direction, or nil
-	// socket is that of TCP, nil where it cannot be had; with direct, all bytes go through it. The functions are
-	// made once, as each would be allocated.
+	// socket is that of TCP, nil where it cannot be had; with direct, all bytes go through it. The functions are made
+	// once, as each would be allocated.
 	socket                  syscall.RawConn
 	direct                  bool
 	readDirect, writeDirect func(uintptr) bool
 	sampleDirect            func(uintptr)
 	remote                  netip.AddrPort
-	state                   *tls.ConnectionState // from the first handled request on
+	from                    string // remote, as net/http writes it
+	base                    context.Context
+	state                   *tls.ConnectionState // as base from the first handled request on
 
 	// Of the connection's goroutine.
 	in      *input    // nil while nothing is there
 	now     time.Time // when something happened last
 	since   time.Time // when the head that is being read began; zero: none has
-	armed   deadline  // which one is set for reading, and when that was
-	armedAt time.Time
+	armedAt time.Time // when the read deadline was set; zero: it is none of these
+	forHead bool      // it is for a head, not for the time between requests
 	readErr error
-	small   []byte
+	small   *[smallBytes]byte
 	last    bool // nothing comes after what is in
 	left    bool // the client has gone
 
@@ -51,25 +55,15 @@ type conn struct {
 	stallTaken int64 // those of total that the client had taken at stallAt
 	stallArmed bool
 	pace       int64
-	answers    int
+	answers    int64
 	sampled    *TCPInfo
 
-	draining   atomic.Bool
-	mu         sync.Mutex // guards the rest, and deadlines that several set
-	over       bool       // the connection is no more, or no more ours
-	handling   bool       // a Handler runs
-	readLimit  time.Time  // that it has set
-	writeLimit time.Time
+	draining atomic.Bool
+	begun    atomic.Bool // there has been a request
+	mu       sync.Mutex  // guards the rest, and deadlines that several set
+	over     bool        // the connection is no more, or no more ours
+	running  *response   // what a Handler writes to; nil: none runs
 }
-
-// deadline says which read deadline is set.
-type deadline uint8
-
-const (
-	unarmed deadline = iota
-	armedIdle
-	armedHead
-)
 
 // serve runs the loop.
 func (c *conn) serve() (rest net.Conn) {
@@ -114,8 +108,7 @@ func (c *conn) serve() (rest net.Conn) {
 	}
 }
 
-// failed ends the answer that runs after a panic: of the Hitter, or of reading a mapped body whose file has
-// failed.
+// failed ends the answer that runs after a panic: of the Hitter, or of reading a mapped body whose file has failed.
 func (c *conn) failed(p any) {
 	c.server.panicked("a connection has ended with a panic", c.remote.String(), p)
 	if in := c.in; in != nil && in.answer.Done != nil {
@@ -126,8 +119,8 @@ func (c *conn) failed(p any) {
 // ended closes the books on a connection whose next request does not come.
 func (c *conn) ended(err error) {
 	switch {
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-	case c.armed == armedIdle:
+	case !errors.Is(err, os.ErrDeadlineExceeded), c.draining.Load() && c.begun.Load():
+	case !c.forHead:
 		c.server.metrics.idle.Inc()
 	default:
 		c.server.metrics.slow.Inc()
@@ -170,20 +163,17 @@ func (c *conn) await() error {
 	}
 	switch {
 	case c.since.IsZero():
-		if c.armed != armedIdle || c.now.Sub(c.armedAt) >= c.server.grain {
-			c.arm(armedIdle, c.now.Add(c.server.config.IdleTimeout))
+		if c.forHead || c.now.Sub(c.armedAt) >= c.server.grain {
+			c.arm(false, c.now.Add(c.server.config.IdleTimeout))
 		}
-	case c.armed != armedHead:
-		c.arm(armedHead, c.since.Add(c.server.config.HeaderTimeout))
+	case !c.forHead:
+		c.arm(true, c.since.Add(c.server.config.HeaderTimeout))
 	}
-	// The order matters: either this sees the flag, or drain's deadline comes after the one above.
-	if c.draining.Load() {
+	// The order matters: either this sees the flags, or drain's deadline comes after the one above.
+	if c.draining.Load() && c.begun.Load() {
 		return net.ErrClosed
 	}
 	if err := c.fill(); err != nil {
-		if c.draining.Load() {
-			return net.ErrClosed
-		}
 		return err
 	}
 	if c.now = time.Now(); c.since.IsZero() {
@@ -192,17 +182,17 @@ func (c *conn) await() error {
 	return nil
 }
 
-func (c *conn) arm(d deadline, t time.Time) {
-	c.armed, c.armedAt = d, c.now
+func (c *conn) arm(forHead bool, t time.Time) {
+	c.forHead, c.armedAt = forHead, c.now
 	_ = c.nc.SetReadDeadline(t)
 }
 
-// drain has the connection closed as soon as no answer runs.
+// drain has the connection closed as soon as no answer runs. One that has not asked for anything yet may do so.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining.Store(true)
-	if !c.over {
+	if !c.over && c.begun.Load() {
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // long ago
 	}
 }
@@ -212,8 +202,9 @@ func (c *conn) answer() bool {
 	in := c.in
 	r := &in.request
 	r.Received, c.since = c.now, time.Time{}
-	if c.armed == armedHead {
-		c.armed = unarmed
+	c.begun.Store(true)
+	if c.forHead {
+		c.forHead, c.armedAt = false, time.Time{}
 	}
 	closing := r.Close || c.draining.Load()
 	if h := c.server.hitter; h != nil && !r.repeated {
@@ -246,20 +237,12 @@ func (c *conn) refuse(status int) {
 	}
 }
 
-// linger ends our direction and reads on for a while: closing a connection with bytes unread has the kernel
-// reset it, which can take an answer from the client that it has not read yet (RFC 9112 §9.6).
+// linger ends our direction and reads on for a while: closing a connection with bytes unread has the kernel reset it,
+// which can take an answer from the client that it has not read yet (RFC 9112 §9.6).
 func (c *conn) linger() {
 	if c.half == nil || c.half.CloseWrite() != nil || c.draining.Load() {
 		return
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-	b, _ := c.server.copies.Get().(*[copyBytes]byte)
-	defer c.server.copies.Put(b)
-	for left := lingerBytes; left > 0; {
-		n, err := c.nc.Read(b[:])
-		if err != nil {
-			return
-		}
-		left -= n
-	}
+	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes)
 }

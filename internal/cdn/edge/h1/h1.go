@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,8 +31,8 @@ type Settings struct {
 	Hitter Hitter
 	// Handler serves what Hitter does not, each request in a goroutine of its own.
 	Handler http.Handler
-	// Base is what the contexts of the Handler's requests come from, so that its end ends them;
-	// nil is context.Background(). The context given to ServeConn is not: its end lets them finish.
+	// Base is what the contexts of the Handler's requests come from, so that its end ends them; nil is
+	// context.Background(). The context given to ServeConn is not: its end lets them finish.
 	Base context.Context
 	Log  *slog.Logger
 	// Registerer takes the metrics; nil is nobody.
@@ -49,10 +50,11 @@ type Server struct {
 	second  atomic.Pointer[second]
 	// grain is how exactly time is kept: a deadline that was set less than this ago is left as it is.
 	grain   time.Duration
+	mu      sync.Mutex // guards groups; taken before a connection's
+	groups  map[context.Context]*group
 	inputs  sync.Pool // of *input
 	outputs sync.Pool // of *output
 	copies  sync.Pool // of *[copyBytes]byte
-	readers sync.Pool // of *headReader
 }
 
 // New returns a server.
@@ -68,33 +70,30 @@ func New(s Settings) (*Server, error) {
 		return nil, err
 	}
 	server := &Server{
-		config: s.Config, hitter: s.Hitter, handler: s.Handler, base: s.Base, log: s.Log, metrics: m,
-		grain: min(time.Second, s.Config.IdleTimeout/16, s.Config.StallTimeout/16),
-	}
-	if server.base == nil {
-		server.base = context.Background()
+		config: s.Config, hitter: s.Hitter, handler: s.Handler, base: cmp.Or(s.Base, context.Background()), log: s.Log, metrics: m,
+		groups: make(map[context.Context]*group),
+		grain:  min(time.Second, s.Config.IdleTimeout/16, s.Config.StallTimeout/16),
 	}
 	server.inputs.New = func() any { return &input{buffer: make([]byte, inputBytes), extra: make([]byte, 0, 256)} }
 	server.outputs.New = func() any { return &output{buffer: make([]byte, 0, inlineBytes+2<<10)} }
 	server.copies.New = func() any { return new([copyBytes]byte) }
-	server.readers.New = func() any { return new(headReader) }
 	return server, nil
 }
 
 // Joiner is what a connection below TLS may offer: from Hold to Flush it keeps what is written, as far as it has
-// room, so that the records of an answer reach the socket in few writes. Whoever writes the answer calls both,
-// while another goroutine may be reading.
+// room, so that the records of an answer reach the socket in few writes. Whoever writes the answer calls both, while
+// another goroutine may be reading.
 type Joiner interface {
 	Hold()
 	Flush() error
 }
 
-// ServeConn serves a connection until it ends, and returns nil; or until a request comes that is not for
-// this loop, and returns the connection, whose Read gives first what has been read already. When ctx ends,
-// the answer that runs is finished and the connection closed.
+// ServeConn serves a connection until it ends, and returns nil; or until a request comes that is not for this loop,
+// and returns the connection, whose Read gives first what has been read already. When ctx ends, the answer that runs
+// is finished and the connection closed.
 //
-// The socket below is looked for through NetConn. Of a plaintext connection it is then used directly, so a
-// wrapper that offers NetConn must not hold bytes that it has read. TLS is what offers ConnectionState.
+// The socket below is looked for through NetConn. Of a plaintext connection it is then used directly, so a wrapper
+// that offers NetConn must not hold bytes that it has read. TLS is what offers ConnectionState.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) net.Conn {
 	c := &conn{server: s, nc: nc}
 	c.secure, _ = nc.(stater)
@@ -122,9 +121,46 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) net.Conn {
 	s.metrics.accepted.Inc()
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec()
-	stop := context.AfterFunc(ctx, c.drain)
-	defer stop()
+	s.join(ctx, c)
+	defer s.leave(ctx, c)
 	return c.serve()
+}
+
+// group is the connections that one context ends. A context.AfterFunc for each of them would be a part of what an
+// idle connection needs.
+type group struct {
+	members map[*conn]struct{}
+	stop    func() bool
+}
+
+func (s *Server) join(ctx context.Context, c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[ctx]
+	if g == nil {
+		g = &group{members: make(map[*conn]struct{})}
+		g.stop = context.AfterFunc(ctx, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for c := range g.members {
+				c.drain()
+			}
+		})
+		s.groups[ctx] = g
+	}
+	if g.members[c] = struct{}{}; ctx.Err() != nil {
+		c.drain()
+	}
+}
+
+func (s *Server) leave(ctx context.Context, c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[ctx]
+	if delete(g.members, c); len(g.members) == 0 {
+		g.stop()
+		delete(s.groups, ctx)
+	}
 }
 
 // stater is what a TLS connection is known by.

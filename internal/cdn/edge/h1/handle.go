@@ -1,8 +1,6 @@
 package h1
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,54 +11,41 @@ import (
 	"time"
 )
 
-// headReader reads heads once more, as net/http does.
-type headReader struct {
-	bytes    bytes.Reader
-	buffered bufio.Reader
-}
-
-// httpRequest makes of the head what net/http would, by having net/http do it: a Handler sees no difference.
-func (c *conn) httpRequest(head []byte) (*http.Request, error) {
-	h, _ := c.server.readers.Get().(*headReader)
-	defer c.server.readers.Put(h)
-	h.bytes.Reset(head)
-	h.buffered.Reset(&h.bytes)
-	r, err := http.ReadRequest(&h.buffered)
-	h.bytes.Reset(nil)
-	if err != nil {
-		return nil, err
-	}
-	if c.secure != nil && c.state == nil {
-		s := c.secure.ConnectionState()
-		c.state = &s
-	}
-	r.RemoteAddr, r.TLS = c.nc.RemoteAddr().String(), c.state
-	return r, nil
-}
-
-// handle has the Handler answer, and reports whether another request may follow.
+// handle has the Handler answer, and reports whether another request may follow. The request is what net/http makes
+// of the same bytes, so that a Handler sees no difference.
 func (c *conn) handle(closing bool) bool {
-	r, err := c.httpRequest(c.in.request.head)
+	in := c.in
+	in.head.Reset(in.request.head)
+	in.heads.Reset(&in.head)
+	r, err := http.ReadRequest(&in.heads)
 	if err != nil {
 		c.refuse(http.StatusBadRequest)
 		return false
 	}
-	c.in.next(len(c.in.request.head)) // nothing of the request is used from here on
+	in.next(len(in.request.head)) // nothing of the input is used from here on
 	c.server.metrics.handled.Inc()
-	ctx, cancel := context.WithCancel(context.WithValue(c.server.base, http.LocalAddrContextKey, c.nc.LocalAddr()))
+	if c.base == nil {
+		c.from = c.nc.RemoteAddr().String()
+		c.base = context.WithValue(c.server.base, http.LocalAddrContextKey, c.nc.LocalAddr())
+		if c.secure != nil {
+			s := c.secure.ConnectionState()
+			c.state = &s
+		}
+	}
+	r.RemoteAddr, r.TLS = c.from, c.state
+	ctx, cancel := context.WithCancel(c.base)
 	defer cancel()
 	w := &response{c: c, r: r.WithContext(ctx), header: make(http.Header), length: -1, closing: closing, cancel: cancel}
-	c.handling = true // its goroutine is not there yet
+	c.running = w // no lock: its goroutine is not there yet, and drain does not look at it
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer c.handled()
 		w.run()
 	}()
-	c.watch(cancel)
+	c.watch(w)
 	<-ended
-	c.armed = unarmed
-	c.now = time.Now()
+	c.armedAt, c.now = time.Time{}, time.Now()
 	return w.whole && !w.closing && !c.left && !c.draining.Load()
 }
 
@@ -68,26 +53,25 @@ func (c *conn) handle(closing bool) bool {
 func (c *conn) handled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.handling = false
-	c.readLimit = time.Time{}
-	if !c.writeLimit.IsZero() {
-		c.writeLimit, c.stallAt = time.Time{}, time.Time{}
+	if !c.running.writeLimit.IsZero() {
+		c.stallAt = time.Time{}
 		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
+	c.running = nil
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // long ago
 }
 
 // watch reads while a Handler runs: what the client sends meanwhile is for later, and when it goes, so does the
 // request's context. As with net/http, a client that ends only its own direction counts as gone.
-func (c *conn) watch(cancel context.CancelFunc) {
+func (c *conn) watch(w *response) {
 	for {
 		c.mu.Lock()
-		handling, limit := c.handling, c.readLimit
-		if handling {
+		running, limit := c.running != nil, w.readLimit
+		if running {
 			_ = c.nc.SetReadDeadline(limit)
 		}
 		c.mu.Unlock()
-		if !handling || c.in != nil && !c.in.room(c.server.config.HeaderBytes) {
+		if !running || c.in != nil && !c.in.room(c.server.config.HeaderBytes) {
 			return
 		}
 		err := c.fill()
@@ -100,7 +84,7 @@ func (c *conn) watch(cancel context.CancelFunc) {
 			return
 		default:
 			c.left = true
-			cancel()
+			w.cancel()
 			return
 		}
 	}

@@ -9,11 +9,14 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +29,17 @@ import (
 	"github.com/weir-stream/weir/internal/cdn/edge/h1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(crowd); addr != "" {
+		count, _ := strconv.Atoi(os.Getenv(crowd + "_COUNT"))
+		if err := runCrowd(addr, count, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 10 * time.Second
@@ -50,7 +63,7 @@ type edge struct {
 
 func start(t testing.TB, change func(*edge)) *edge {
 	t.Helper()
-	e := &edge{registry: prometheus.NewRegistry(), over: make(chan net.Conn, 100)}
+	e := &edge{registry: prometheus.NewRegistry(), over: make(chan net.Conn, 20_000)}
 	e.Config = h1.DefaultConfig()
 	e.Log = slog.New(slog.DiscardHandler)
 	e.Registerer = e.registry

@@ -1,6 +1,10 @@
 package h1
 
-import "io"
+import (
+	"bufio"
+	"bytes"
+	"io"
+)
 
 const (
 	// inputBytes is what is read at once; nearly every head is shorter.
@@ -18,6 +22,8 @@ type input struct {
 	request    Request
 	answer     Answer
 	extra      []byte
+	head       bytes.Reader // what net/http reads a head from
+	heads      bufio.Reader
 }
 
 // next forgets the head of n bytes.
@@ -51,7 +57,7 @@ func (c *conn) releaseInput() {
 	in := c.in
 	c.in = nil
 	if in != nil && len(in.buffer) <= inputBytes && cap(in.extra) <= inputBytes {
-		*in = input{buffer: in.buffer, extra: in.extra[:0]}
+		*in = input{buffer: in.buffer, extra: in.extra[:0], heads: in.heads}
 		c.server.inputs.Put(in)
 	}
 }
@@ -85,9 +91,6 @@ func (c *conn) readSocket(fd uintptr) bool {
 		}
 		return false
 	}
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
 	c.in.end += n
 	c.readErr = err
 	return true
@@ -104,9 +107,9 @@ func (c *conn) readStream() error {
 	}
 	c.releaseInput()
 	if c.small == nil {
-		c.small = make([]byte, smallBytes)
+		c.small = new([smallBytes]byte)
 	}
-	n, err := c.nc.Read(c.small)
+	n, err := c.nc.Read(c.small[:])
 	if n == 0 {
 		return err
 	}

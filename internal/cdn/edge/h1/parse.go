@@ -55,8 +55,8 @@ func (r *Request) parse(b []byte, limit int) (verdict, int) {
 	return more, 0
 }
 
-// cutLine returns the first line of b without its CRLF, nil if it has not ended. An LF does not stand alone
-// (RFC 9112 §2.2), nor does a CR, which is found with the other control characters.
+// cutLine returns the first line of b without its CRLF, nil if it has not ended. An LF does not stand alone (RFC 9112
+// §2.2), nor does a CR, which is found with the other control characters.
 func cutLine(b []byte) (line, rest []byte, ok bool) {
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 {
@@ -210,8 +210,8 @@ func (r *Request) judge() (verdict, int) {
 }
 
 // judgeCoding weighs a head with Transfer-Encoding. Together with Content-Length, or in a version that has no
-// codings, it is an attack or a mistake that others may read otherwise (RFC 9112 §6.1). If chunked is not the
-// last coding the body has no end (§6.3), and what is before it nobody here undoes.
+// codings, it is an attack or a mistake that others may read otherwise (RFC 9112 §6.1). If chunked is not the last
+// coding the body has no end (§6.3), and what is before it nobody here undoes.
 func (r *Request) judgeCoding() (verdict, int) {
 	comma := bytes.LastIndexByte(r.coding, ',')
 	switch {
@@ -228,8 +228,8 @@ func clean(v []byte) bool {
 	return without(v, ' ', false) || without(bytes.ReplaceAll(v, tab, space), ' ', false)
 }
 
-// without reports whether v has no byte below least, no DEL and, if ASCII is wanted, nothing beyond it. It
-// looks at eight bytes at a time.
+// without reports whether v has no byte below least, no DEL and, if ASCII is wanted, nothing beyond it. It looks at
+// eight bytes at a time.
 func without(v []byte, least byte, ascii bool) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for low := ones * uint64(least); len(v) >= 8; v = v[8:] {
@@ -290,9 +290,7 @@ func equalFold(b []byte, s string) bool {
 
 // hasMember reports whether the list (RFC 9110 §5.6.1) has the member, which is in lower case.
 func hasMember(list []byte, member string) bool {
-	for found := true; found; {
-		var m []byte
-		m, list, found = bytes.Cut(list, comma)
+	for m := range bytes.SplitSeq(list, comma) {
 		if equalFold(trim(m), member) {
 			return true
 		}
@@ -302,8 +300,8 @@ func hasMember(list []byte, member string) bool {
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-// The characters of numbers, schemes (RFC 3986 §3.1), names (RFC 9110 §5.6.2), and hosts with ports and IP
-// literals (RFC 3986 §3.2.2).
+// The characters of numbers, schemes (RFC 3986 §3.1), names (RFC 9110 §5.6.2), and hosts with ports and IP literals
+// (RFC 3986 §3.2.2).
 var (
 	digits     = characters("0123456789")
 	hexDigits  = characters("0123456789abcdefABCDEF")

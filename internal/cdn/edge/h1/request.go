@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Request is a GET or HEAD without a body. All slices point into the connection's buffer: they are valid
-// until the answer is finished and are not to be written to.
+// Request is a GET or HEAD without a body. All slices point into the connection's buffer: they are valid until the
+// answer is finished and are not to be written to.
 //
-// A field that the request does not have is nil. Of the fields named here none came twice: a request in
-// which one did goes to the Handler, which sees them all.
+// A field that the request does not have is nil. Of the fields named here none came twice: a request in which one did
+// goes to the Handler, which sees them all.
 type Request struct {
 	Method []byte // GET or HEAD
-	// Target is the request target in origin-form; Path is what is before its first "?", Query what is
-	// after. Nothing is decoded; every "%" in Path is followed by two hex digits.
+	// Target is the request target in origin-form; Path is what is before its first "?", Query what is after. Nothing
+	// is decoded; every "%" in Path is followed by two hex digits.
 	Target, Path, Query []byte
 	Host                []byte
 
@@ -55,24 +55,24 @@ func (r *Request) Fields() iter.Seq2[[]byte, []byte] {
 
 // Answer is what a Hitter gives. It comes zeroed, but for Extra's capacity.
 type Answer struct {
-	// Head is the status line and the fields, each ended by CRLF, without Date, Connection and the empty
-	// line. It is not written to.
+	// Head is the status line and the fields, each ended by CRLF, without Date, Connection and the empty line. It is
+	// not written to.
 	Head []byte
-	// Extra are further field lines, each ended by CRLF; a Hitter appends to it what is of this moment
-	// (Age, Cache-Status).
+	// Extra are further field lines, each ended by CRLF; a Hitter appends to it what is of this moment (Age,
+	// Cache-Status).
 	Extra []byte
 	// Body is what is sent: of a range, only that. With FD it is the same bytes as a mapping.
 	Body []byte
-	// FD is an open file that has the body at Offset, Length bytes long; 0 is none. It may be sent from
-	// where that is cheaper; elsewhere (TLS) Body is, so both are to be given.
+	// FD is an open file that has the body at Offset, Length bytes long; 0 is none. It may be sent from where that is
+	// cheaper; elsewhere (TLS) Body is, so both are to be given.
 	FD             uintptr
 	Offset, Length int64
 	// NoBody says that nothing follows the head, as with 304 and 204. After HEAD nothing does anyway.
 	NoBody bool
 	// Pace bounds the rate of this connection, in bytes per second; 0 is no bound.
 	Pace int64
-	// Done, if it is not nil, is called once: when the last byte has been given to the kernel or the
-	// connection has failed. Until then Body and FD are in use.
+	// Done, if it is not nil, is called once: when the last byte has been given to the kernel or the connection has
+	// failed. Until then Body and FD are in use.
 	Done func(Result)
 }
 
@@ -90,7 +90,7 @@ type Result struct {
 
 // Hitter has answers that are ready to be written.
 type Hitter interface {
-	// Hit fills in the answer and reports true, or leaves the request to the Handler. It is called by
-	// many connections at the same time, and must not wait.
+	// Hit fills in the answer and reports true, or leaves the request to the Handler. It is called by many
+	// connections at the same time, and must not wait.
 	Hit(r *Request, a *Answer) bool
 }

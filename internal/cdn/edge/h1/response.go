@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,17 +10,19 @@ import (
 	"time"
 )
 
-// undecidedBytes is how much of a body is kept back before its head is written, as net/http does: an answer
-// that ends within it has a Content-Length.
+// undecidedBytes is how much of a body is kept back before its head is written, as net/http does: an answer that ends
+// within it has a Content-Length.
 const undecidedBytes = 2 << 10
 
-// response is the ResponseWriter of a Handler. It does what net/http's does (see the differential test), but
-// for Hijack, trailers and full duplex, which nothing here needs; and once the head is written it keeps 16 KB
-// back where that keeps 4. As there, it is for one goroutine at a time.
+// response is the ResponseWriter of a Handler. It does what net/http's does (see the differential test), but for
+// Hijack, trailers and full duplex, which nothing here needs; and once the head is written it keeps 16 KB back where
+// that keeps 4. As there, it is for one goroutine at a time.
 type response struct {
 	c      *conn
 	r      *http.Request
-	cancel func()
+	cancel context.CancelFunc
+	// The deadlines that the Handler has set, guarded by the connection's lock.
+	readLimit, writeLimit time.Time
 
 	header  http.Header
 	decided http.Header // as it was when the head was decided
@@ -124,7 +127,7 @@ func (w *response) FlushError() error {
 func (w *response) SetReadDeadline(t time.Time) error {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	w.c.readLimit = t
+	w.readLimit = t
 	return w.c.nc.SetReadDeadline(t)
 }
 
@@ -132,7 +135,7 @@ func (w *response) SetReadDeadline(t time.Time) error {
 func (w *response) SetWriteDeadline(t time.Time) error {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	w.c.writeLimit = t
+	w.writeLimit = t
 	return w.c.nc.SetWriteDeadline(t)
 }
 
@@ -182,15 +185,19 @@ func (w *response) write(p, tail []byte) {
 	o := w.c.server.takeOutput()
 	o.buffer = append(o.buffer, w.framing.Bytes()...)
 	w.framing.Reset()
-	o.pieces = [3][]byte{o.buffer, p, tail}
+	if o.pieces = [3][]byte{nil, p, tail}; len(p) <= inlineBytes {
+		o.buffer = append(append(o.buffer, p...), tail...)
+		o.pieces = [3][]byte{}
+	}
+	o.pieces[0] = o.buffer
 	if w.err = w.c.write(o); w.err != nil {
 		w.cancel()
 	}
 	w.c.server.releaseOutput(o)
 }
 
-// begin decides how the end of the body is told (RFC 9112 §6.3) and renders the head. p is the beginning of
-// the body: all of it if the Handler has returned.
+// begin decides how the end of the body is told (RFC 9112 §6.3) and renders the head. p is the beginning of the body:
+// all of it if the Handler has returned.
 func (w *response) begin(p []byte) {
 	w.begun = true
 	h := w.decided
@@ -246,6 +253,7 @@ func (w *response) head(status int, h http.Header, without map[string]bool) {
 	if reason == "" {
 		reason = "status code " + strconv.Itoa(status)
 	}
+	w.framing.Grow(1 << 10)
 	fmt.Fprintf(&w.framing, "%s %d %s\r\n", version, status, reason)
 	_ = h.WriteSubset(&w.framing, without)
 	w.framing.WriteString("\r\n")

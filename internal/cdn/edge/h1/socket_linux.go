@@ -2,6 +2,7 @@ package h1
 
 import (
 	"errors"
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -21,37 +22,25 @@ func rawOf(c net.Conn) syscall.RawConn {
 }
 
 // outcome tells what a call on a socket that does not block has come to; blocked is that it would. One that was
-// interrupted has done nothing and is made again.
+// interrupted has done nothing, and the caller goes on.
 func outcome(n int, err error) (done int, blocked bool, failure error) {
 	switch {
 	case err == nil:
 		return n, false, nil
 	case errors.Is(err, unix.EAGAIN):
 		return 0, true, nil
+	case errors.Is(err, unix.EINTR):
+		return 0, false, nil
 	}
 	return 0, false, err
 }
 
+// read returns 0 bytes without an error only if there was no room for any.
 func read(fd uintptr, p []byte) (n int, blocked bool, err error) {
-	n, err = unix.Read(int(fd), p)
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Read(int(fd), p)
-	}
-	return outcome(n, err)
-}
-
-// send writes the pieces. With more, the kernel waits for what follows before it sends a segment that is not
-// full (MSG_MORE).
-func send(fd uintptr, pieces *[3][]byte, more bool) (n int, blocked bool, err error) {
 	for {
-		if len(pieces[1])+len(pieces[2]) > 0 {
-			n, err = unix.Writev(int(fd), pieces[:])
-		} else {
-			flags := unix.MSG_NOSIGNAL
-			if more {
-				flags |= unix.MSG_MORE
-			}
-			n, err = unix.SendmsgN(int(fd), pieces[0], nil, nil, flags)
+		n, err = unix.Read(int(fd), p)
+		if n == 0 && err == nil && len(p) > 0 {
+			err = io.EOF
 		}
 		if !errors.Is(err, unix.EINTR) {
 			return outcome(n, err)
@@ -59,18 +48,26 @@ func send(fd uintptr, pieces *[3][]byte, more bool) (n int, blocked bool, err er
 	}
 }
 
-// sendFile writes up to n bytes of a file and moves the offset, which is not the file's own: many answers
-// read the same file.
-func sendFile(fd, file uintptr, offset *int64, n int) (sent int, blocked bool, err error) {
-	for {
-		sent, err = unix.Sendfile(int(fd), int(file), offset, n)
-		if sent == 0 && err == nil {
-			err = errShort
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return outcome(sent, err)
-		}
+// send writes the pieces. With more, the kernel waits for what follows before it sends a segment that is not full
+// (MSG_MORE).
+func send(fd uintptr, pieces *[3][]byte, more bool) (n int, blocked bool, err error) {
+	switch {
+	case len(pieces[1])+len(pieces[2]) > 0:
+		return outcome(unix.Writev(int(fd), pieces[:]))
+	case more:
+		return outcome(unix.SendmsgN(int(fd), pieces[0], nil, nil, unix.MSG_NOSIGNAL|unix.MSG_MORE))
 	}
+	return outcome(unix.Write(int(fd), pieces[0]))
+}
+
+// sendFile writes up to n bytes of a file and moves the offset, which is not the file's own: many answers read the
+// same file.
+func sendFile(fd, file uintptr, offset *int64, n int) (sent int, blocked bool, err error) {
+	sent, err = unix.Sendfile(int(fd), int(file), offset, n)
+	if sent == 0 && err == nil {
+		err = errShort
+	}
+	return outcome(sent, err)
 }
 
 // unacknowledged returns how many bytes the socket holds that its peer has not taken.
@@ -79,8 +76,8 @@ func unacknowledged(fd uintptr) int64 {
 	return int64(n)
 }
 
-// setPace bounds the rate of a socket; 0 is no bound. Where the fq discipline is not there TCP paces itself.
-// It is a favour: without it the answer is as good.
+// setPace bounds the rate of a socket; 0 is no bound. Where the fq discipline is not there TCP paces itself. It is a
+// favour: without it the answer is as good.
 func setPace(fd uintptr, rate int64) {
 	if rate <= 0 || rate > 1<<31-1 {
 		rate = -1 // ~0U is without a bound

@@ -8,8 +8,8 @@ type TCPInfo struct {
 	RTT, RTTVariance time.Duration
 	MinRTT           time.Duration
 	Window           int64 // congestion window, in bytes
-	// DeliveryRate is the newest measurement, in bytes per second. With AppLimited it is but a lower bound:
-	// the connection could have carried more than it was given.
+	// DeliveryRate is the newest measurement, in bytes per second. With AppLimited it is but a lower bound: the
+	// connection could have carried more than it was given.
 	DeliveryRate int64
 	AppLimited   bool
 	// NotSent are the bytes that the kernel has taken and not yet sent.

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"runtime"
@@ -9,15 +10,14 @@ import (
 )
 
 const (
-	// inlineBytes is the size of body up to which it is copied behind its head, which is cheaper than a second
-	// piece.
+	// inlineBytes is the size of body up to which it is copied behind its head, which is cheaper than a second piece.
 	inlineBytes = 16 << 10
 	// turnBytes is how much is written before other connections have their turn.
 	turnBytes = 256 << 10
 	// recordBytes is the most that a TLS record holds (RFC 8446 §5.1).
 	recordBytes = 16 << 10
-	// pieceBytes is how much a client of TLS must take within the stall timeout: there what it has taken of a
-	// longer write cannot be told.
+	// pieceBytes is how much a client of TLS must take within the stall timeout: there what it has taken of a longer
+	// write cannot be told.
 	pieceBytes = 64 << 10
 )
 
@@ -104,7 +104,7 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 		if o.first.IsZero() && o.taken > 0 {
 			result.FirstByte = c.now
 		}
-		every := c.server.config.TCPInfoEvery
+		every := int64(c.server.config.TCPInfoEvery)
 		if c.socket != nil && (length >= c.server.config.TCPInfoBytes || every > 0 && c.answers%every == 0) {
 			result.TCP = c.sample(o)
 		}
@@ -190,8 +190,8 @@ func (o *output) sendPieces(fd uintptr) (n int, blocked bool, err error) {
 	return n, blocked, err
 }
 
-// armStall sets the deadline for a client that takes nothing; as it has taken something since the last time
-// it is set anew, but not for every packet.
+// armStall sets the deadline for a client that takes nothing; as it has taken something since the last time it is set
+// anew, but not for every packet.
 func (c *conn) armStall(fd uintptr) {
 	now := time.Now()
 	if c.stallArmed && (!c.out.progress || now.Sub(c.stallAt) < c.server.grain) {
@@ -202,13 +202,13 @@ func (c *conn) armStall(fd uintptr) {
 	c.setWriteDeadline(now.Add(c.server.config.StallTimeout))
 }
 
-// stalled decides what a passed deadline means. The socket tells that it can take more only when much of its
-// buffer is free; a slow client may have taken less in all this time, but not nothing.
+// stalled decides what a passed deadline means. The socket tells that it can take more only when much of its buffer
+// is free; a slow client may have taken less in all this time, but not nothing.
 func (c *conn) stalled(err error) error {
 	c.mu.Lock()
-	limit := c.writeLimit
+	limited := c.running != nil && !c.running.writeLimit.IsZero() && !time.Now().Before(c.running.writeLimit)
 	c.mu.Unlock()
-	if !limit.IsZero() && !time.Now().Before(limit) {
+	if limited {
 		return err // the Handler's own deadline
 	}
 	before := c.stallTaken
@@ -227,8 +227,8 @@ func (c *conn) stalled(err error) error {
 func (c *conn) setWriteDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.writeLimit.IsZero() && (t.IsZero() || c.writeLimit.Before(t)) {
-		t = c.writeLimit
+	if c.running != nil && !c.running.writeLimit.IsZero() && (t.IsZero() || c.running.writeLimit.Before(t)) {
+		t = c.running.writeLimit
 	}
 	_ = c.nc.SetWriteDeadline(t)
 }
@@ -271,9 +271,7 @@ func (c *conn) writeStream(o *output) error {
 		}
 	}
 	if c.joiner != nil {
-		if e := c.joiner.Flush(); err == nil {
-			err = e
-		}
+		err = cmp.Or(err, c.joiner.Flush())
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.server.metrics.stalled.Inc()

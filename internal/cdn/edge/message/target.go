@@ -75,6 +75,18 @@ func ExactTargetOf(u *url.URL) (Target, bool) {
 	return t, len(t.Key) <= maxKeyBytes
 }
 
+// SetPath replaces the path by a clean one.
+func (t *Target) SetPath(clean string) {
+	t.Path, t.raw = clean, ""
+	t.Key = clean
+	if !Plain(clean) {
+		t.Key = (&url.URL{Path: clean}).EscapedPath()
+	}
+	if t.Query != "" {
+		t.Key += "?" + t.Query
+	}
+}
+
 // Strip takes arguments out of the query that are for the edge, and so neither part of the key nor for the
 // origin.
 func (t *Target) Strip(names []string) {
