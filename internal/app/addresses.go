@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/weir-stream/weir/internal/config"
 	"github.com/weir-stream/weir/internal/console/rest"
 )
 
@@ -63,6 +64,22 @@ func (a addresses) local(stream string) rest.Addresses {
 }
 
 func (a addresses) dashboard() string { return "http://" + reachable(a.private, "localhost") + "/" }
+
+// banner is what serve prints when everything is ready.
+func (n *node) banner(playing bool) string {
+	if n.config.Role == config.RoleAll {
+		return n.addresses().banner(testStream, playing)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nweir %s is ready\n\n", version)
+	fmt.Fprintf(&b, "  %-12s http://%s/\n", "Edge", reachable(n.public.Addr(), "localhost"))
+	for _, origin := range n.config.CDN.Upstream.Origins {
+		fmt.Fprintf(&b, "  %-12s %s\n", "Origin", origin.URL)
+	}
+	fmt.Fprintf(&b, "  %-12s http://%s/metrics\n", "Metrics", reachable(n.private.Addr(), "localhost"))
+	b.WriteString("\nCtrl-C stops it.\n")
+	return b.String()
+}
 
 // banner is what serve prints when everything is ready.
 func (a addresses) banner(stream string, playing bool) string {

@@ -42,7 +42,7 @@ func TestExamineCMCD(t *testing.T) {
 func TestTheWatchPageCanAsk(t *testing.T) {
 	n := testNode(t)
 	defer n.giveBack()
-	public := n.edge.handler()
+	public := n.publicHandler()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodPost, "/watch/validate", strings.NewReader(`{"records":[{"kind":"query","text":"CMCD=br%3D3000%2Cv%3D2"}]}`))
 	r.Header.Set("Content-Type", "application/json")

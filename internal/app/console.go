@@ -1,10 +1,7 @@
 package app
 
 import (
-	"encoding/json"
 	"net/http"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/weir-stream/weir/internal/console/feed"
 	"github.com/weir-stream/weir/internal/console/mcp"
@@ -26,6 +23,7 @@ func newConsole(n *node) (*consoleRole, error) {
 		Addresses: func(host string) rest.Addresses { return n.addresses().from(host) },
 		Examine:   examineCMCD,
 		Silencer:  n.telemetry.collector,
+		Purger:    purger{n.fleet.purges},
 		Version:   version, Log: n.log.With("part", "rest"),
 	})
 	if err != nil {
@@ -57,15 +55,7 @@ func (r *consoleRole) handler(n *node) http.Handler {
 	mux.Handle("/api/v1/", r.rest)
 	mux.Handle("/api/v1/feed", r.feed)
 	mux.Handle("/mcp", r.mcp.Handler())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if !n.group.Ready() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"ready": n.group.Ready(), "parts": n.group.Status()})
-	})
-	mux.Handle("/", n.edge.pages.Dashboard())
+	n.addHealth(mux)
+	mux.Handle("/", n.pages.Dashboard())
 	return httpserver.RefuseForeignHosts(mux)
 }

@@ -1,17 +1,25 @@
 package app
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge"
+	"github.com/weir-stream/weir/internal/cdn/upstream"
 	"github.com/weir-stream/weir/internal/console/rest"
 	"github.com/weir-stream/weir/internal/console/webui"
+	"github.com/weir-stream/weir/internal/httpserver"
 	"github.com/weir-stream/weir/internal/lifecycle"
-	"github.com/weir-stream/weir/internal/telemetry/collector"
+	"github.com/weir-stream/weir/internal/telemetry"
 	"github.com/weir-stream/weir/web"
 )
 
@@ -19,46 +27,77 @@ import (
 // taken by it, for pages are only read.
 const watchValidation = "/watch/validate"
 
-// edgeRole is what viewers talk to.
+// edgeRole is what viewers get media from.
 type edgeRole struct {
-	edge      *edge.Handler
-	collector *collector.Handler
-	pages     *webui.UI
+	cache  *cache.Cache
+	edge   *edge.Handler
+	access *access.Chain
 }
 
-func newEdge(n *node) (*edgeRole, error) {
+// edgeSource is where an edge gets objects from, and what it does with its rows.
+type edgeSource struct {
+	origin  http.RoundTripper
+	trace   func(context.Context) (context.Context, func() (name, address string))
+	rules   []edge.Rule // if the configuration has none
+	observe func(telemetry.Request)
+}
+
+func newEdge(n *node, s edgeSource) (*edgeRole, error) {
 	c := n.config.CDN
-	objects, err := cache.New(cache.Settings{Config: c.Cache, Registerer: n.registry})
+	log := n.log.With("part", "edge")
+	objects, err := cache.New(cache.Settings{Config: c.Cache, Dir: filepath.Join(n.config.Data, "cache"), Log: log, Registerer: n.registry})
+	if err != nil {
+		return nil, err
+	}
+	n.ended = append(n.ended, objects.Close)
+	if len(c.Edge.Rules) == 0 {
+		c.Edge.Rules = s.rules
+	}
+	chain, err := access.New(access.Settings{Config: c.Access, Log: n.log.With("part", "access"), Registerer: n.registry})
 	if err != nil {
 		return nil, err
 	}
 	proxy, err := edge.New(edge.Settings{
-		Config: c.Edge, ID: n.config.Node.ID,
-		// In this process: the address is never dialled.
-		Origin: n.origin.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"},
-		Cache: objects, Observe: n.telemetry.bus.Request,
-		Log: n.log.With("part", "edge"), Registerer: n.registry,
+		Config: c.Edge, ID: n.config.Node.ID, Access: chain,
+		Origin: s.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"}, Trace: s.trace,
+		Cache: objects, Observe: s.observe, Log: log, Registerer: n.registry,
 	})
 	if err != nil {
 		return nil, err
 	}
-	pages, err := webui.New(webui.Settings{FS: web.FS, Log: n.log.With("part", "pages")})
-	if err != nil {
-		return nil, err
-	}
-	return &edgeRole{edge: proxy, collector: n.telemetry.collector, pages: pages}, nil
+	return &edgeRole{cache: objects, edge: proxy, access: chain}, nil
 }
 
-func (r *edgeRole) add(g *lifecycle.Group) { g.Add(lifecycle.Service("edge", r.edge.Run)) }
+// add starts the cache before the edge, and closes it after the edge has ended.
+func (r *edgeRole) add(g *lifecycle.Group) {
+	g.Add(lifecycle.Closer("cache folder", r.cache.Close))
+	g.Add(lifecycle.Service("cache", r.cache.Run))
+	g.Add(lifecycle.Service("edge", r.edge.Run))
+}
 
-// handler is the public listener's: media, the watch page, CMCD and other events of players, and the
-// time of day.
-func (r *edgeRole) handler() http.Handler {
+// traceUpstream lets the edge know which origin has answered.
+func traceUpstream(ctx context.Context) (context.Context, func() (string, string)) {
+	t := new(upstream.Trace)
+	return upstream.WithTrace(ctx, t), func() (string, string) {
+		if !t.Address.IsValid() {
+			return t.Origin, ""
+		}
+		return t.Origin, t.Address.String()
+	}
+}
+
+func newPages(n *node) (*webui.UI, error) {
+	return webui.New(webui.Settings{FS: web.FS, Log: n.log.With("part", "pages")})
+}
+
+// publicHandler is the public listener's where everything is in one process: media, the watch page, CMCD and
+// other events of players, and the time of day.
+func (n *node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/live/", r.edge)
-	mux.Handle("/api/v1/events", r.collector.Events())
+	mux.Handle("/live/", n.edge.edge)
+	mux.Handle("/api/v1/events", n.telemetry.collector.Events())
 	mux.Handle("POST "+watchValidation, rest.NewViewersValidation(examineCMCD))
-	mux.Handle("/", r.pages.Watch())
+	mux.Handle("/", n.pages.Watch())
 	for _, short := range []string{"GET /{$}", "GET /watch"} {
 		mux.Handle(short, http.RedirectHandler("/watch/", http.StatusFound))
 	}
@@ -66,12 +105,43 @@ func (r *edgeRole) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		// Not by the mux, which redirects a path such as /cmcd//tv to another: few players follow.
 		if req.URL.Path == "/cmcd" || strings.HasPrefix(req.URL.Path, "/cmcd/") {
-			r.collector.ServeHTTP(w, req)
+			n.telemetry.collector.ServeHTTP(w, req)
 			return
 		}
 		mux.ServeHTTP(w, req)
 	})
 }
+
+// edgeConsole is the private listener's of an edge alone.
+func (n *node) edgeConsole() (http.Handler, error) {
+	api, err := rest.NewEdge(rest.Settings{Purger: purger{n.fleet.purges}, Version: version, Log: n.log.With("part", "rest")})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/", api)
+	n.addHealth(mux)
+	return httpserver.RefuseForeignHosts(mux), nil
+}
+
+// addHealth adds what every private listener has.
+func (n *node) addHealth(mux *http.ServeMux) {
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if !n.group.Ready() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"ready": n.group.Ready(), "parts": n.group.Status()})
+	})
+}
+
+// counted ends the rows of an edge alone: what they say is in its metrics already. The bus to a fleet's store is
+// not built yet.
+type counted struct{}
+
+func (counted) Append(context.Context, telemetry.Batch) error { return nil }
 
 // serveTime answers with the time of day, for players that set their clock by the MPD's UTCTiming
 // (urn:mpeg:dash:utc:http-iso:2014, ISO/IEC 23009-1 §5.8.4.11).

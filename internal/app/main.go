@@ -88,6 +88,7 @@ Settings come from weir.yaml (or --config), over that from WEIR_… variables, o
 	root.AddCommand(
 		newServe(line, stdout, stderr),
 		newMCP(line, stdout, stderr),
+		newPurge(line, stdout, stderr),
 		newDoctor(line, stdout),
 		newCMCD(stdout, stderr),
 		newConfig(line, stdout),
@@ -129,7 +130,7 @@ func wrapArgs(cmd *cobra.Command) {
 }
 
 // load returns the configuration that the sources make together.
-func (l *commandLine) load(environ []string) (config.Config, error) {
+func (l *commandLine) load(environ []string, change ...func(*config.Config)) (config.Config, error) {
 	set := make(map[string]string)
 	for _, entry := range l.set {
 		key, value, ok := strings.Cut(entry, "=")
@@ -143,7 +144,7 @@ func (l *commandLine) load(environ []string) (config.Config, error) {
 			set[key] = *value
 		}
 	}
-	c, err := config.Load(config.Sources{File: l.file, Environ: environ, Set: set})
+	c, err := config.Load(config.Sources{File: l.file, Environ: environ, Set: set, Change: change})
 	if err != nil {
 		return config.Config{}, usageError{err}
 	}

@@ -4,16 +4,25 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/weir-stream/weir/internal/cdn/access"
+	"github.com/weir-stream/weir/internal/cdn/edge"
+	"github.com/weir-stream/weir/internal/cdn/edge/h1"
+	"github.com/weir-stream/weir/internal/cdn/upstream"
 	"github.com/weir-stream/weir/internal/config"
+	"github.com/weir-stream/weir/internal/console/webui"
 	"github.com/weir-stream/weir/internal/ffmpeg"
 	"github.com/weir-stream/weir/internal/httpserver"
 	"github.com/weir-stream/weir/internal/lifecycle"
+	"github.com/weir-stream/weir/internal/telemetry/bus"
 )
 
 // node is the running program: every role on one machine.
@@ -27,9 +36,15 @@ type node struct {
 	analytics *analyticsRole
 	origin    *originRole
 	edge      *edgeRole
+	fleet     *fleetRole
+	pages     *webui.UI
 	console   *consoleRole
+	upstream  *upstream.Pool // of an edge alone
+	rows      *bus.Bus       // of an edge alone
 	public    *httpserver.Server
 	private   *httpserver.Server
+
+	endRequests func() // ends what viewers wait for
 
 	testChannel *ffmpeg.Abilities // nil: none is wanted
 	ended       []func() error    // gives back what was taken before Run, last first
@@ -57,42 +72,150 @@ func newNode(ctx context.Context, c config.Config, testChannel bool, log *slog.L
 		}
 	}
 
-	// With the arrows of the data: from where records rest to where frames come from.
-	if n.telemetry, err = newTelemetry(n); err != nil {
-		return nil, err
+	if c.Role == config.RoleEdge {
+		return n, n.buildEdge(ctx)
 	}
-	if n.analytics, err = newAnalytics(n); err != nil {
-		return nil, err
-	}
-	if n.origin, err = newOrigin(n); err != nil {
-		return nil, err
-	}
-	if n.edge, err = newEdge(n); err != nil {
-		return nil, err
-	}
-	if n.public, err = n.listener("public", c.Public, n.edge.handler()); err != nil {
-		return nil, err
-	}
-	if n.console, err = newConsole(n); err != nil {
-		return nil, err
-	}
-	if n.private, err = n.listener("private", c.Private, n.console.handler(n)); err != nil {
-		return nil, err
-	}
-	n.order()
-	return n, nil
+	return n, n.buildAll()
 }
 
-func (n *node) listener(name string, c httpserver.Config, handler http.Handler) (*httpserver.Server, error) {
-	server, err := httpserver.New(httpserver.Settings{Config: c, Handler: handler, Log: n.log.With("listener", name)})
+// buildAll constructs everything: from where records rest to where frames come from, with the arrows of the
+// data.
+func (n *node) buildAll() (err error) {
+	c := n.config
+	if n.telemetry, err = newTelemetry(n); err != nil {
+		return err
+	}
+	if n.analytics, err = newAnalytics(n); err != nil {
+		return err
+	}
+	if n.origin, err = newOrigin(n); err != nil {
+		return err
+	}
+	// In this process: the address is never dialled.
+	if n.edge, err = newEdge(n, edgeSource{origin: n.origin.origin, rules: edge.MediaRules(), observe: n.telemetry.bus.Request}); err != nil {
+		return err
+	}
+	if n.fleet, err = newFleet(n); err != nil {
+		return err
+	}
+	if n.pages, err = newPages(n); err != nil {
+		return err
+	}
+	if n.public, err = n.viewers(n.publicHandler()); err != nil {
+		return err
+	}
+	if n.console, err = newConsole(n); err != nil {
+		return err
+	}
+	if n.private, err = n.listener("private", c.Private, n.console.handler(n), nil); err != nil {
+		return err
+	}
+	n.order()
+	return nil
+}
+
+// buildEdge constructs an edge alone, in front of origins that are elsewhere.
+func (n *node) buildEdge(_ context.Context) (err error) {
+	c := n.config
+	if n.upstream, err = upstream.New(upstream.Settings{
+		Config: c.CDN.Upstream, ID: c.Node.ID, Log: n.log.With("part", "upstream"), Registerer: n.registry,
+	}); err != nil {
+		return err
+	}
+	if n.rows, err = bus.New(bus.Settings{Config: c.Telemetry.Bus, Log: n.log.With("part", "bus"), Registerer: n.registry}); err != nil {
+		return err
+	}
+	n.rows.Subscribe("metrics", counted{})
+	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
+		return err
+	}
+	if n.fleet, err = newFleet(n); err != nil {
+		return err
+	}
+	if n.public, err = n.viewers(n.edge.edge); err != nil {
+		return err
+	}
+	console, err := n.edgeConsole()
+	if err != nil {
+		return err
+	}
+	if n.private, err = n.listener("private", c.Private, console, nil); err != nil {
+		return err
+	}
+	n.group.Add(lifecycle.Service("bus", n.rows.Run))
+	n.group.Add(lifecycle.Service("private listener", n.private.Run))
+	n.edge.add(n.group)
+	n.fleet.add(n.group)
+	n.group.Add(lifecycle.Service("upstream", n.upstream.Run))
+	n.group.Add(n.publicPart())
+	return nil
+}
+
+// viewers is the listener that viewers talk to. Its HTTP/1.1 connections are served by the edge's own loop, which
+// answers from the cache by itself and asks handler for the rest.
+func (n *node) viewers(handler http.Handler) (*httpserver.Server, error) {
+	c := n.config.Public
+	loop := h1.DefaultConfig()
+	loop.HeaderBytes, loop.HeaderTimeout = c.MaxHeaderBytes, c.HeaderTimeout
+	loop.IdleTimeout, loop.StallTimeout = c.IdleTimeout, c.StallTimeout
+	base, end := context.WithCancel(context.Background())
+	n.ended = append(n.ended, func() error { end(); return nil })
+	n.endRequests = end
+	conns, err := h1.New(h1.Settings{
+		Config: loop, Hitter: n.edge.edge, Handler: handler, Base: base, Log: n.log.With("listener", "public"), Registerer: n.registry,
+	})
 	if err != nil {
 		return nil, err
+	}
+	return n.listener("public", c, handler, capped{conns, n.edge.access})
+}
+
+// capped bounds the connections of one address.
+type capped struct {
+	httpserver.ConnHandler
+	access *access.Chain
+}
+
+func (c capped) ServeConn(ctx context.Context, conn net.Conn) net.Conn {
+	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		release, ok := c.access.ConnOpened(address.AddrPort().Addr().Unmap().WithZone(""))
+		if !ok {
+			_ = conn.Close()
+			return nil
+		}
+		defer release()
+	}
+	return c.ConnHandler.ServeConn(ctx, conn)
+}
+
+func (n *node) listener(name string, c httpserver.Config, handler http.Handler, conns httpserver.ConnHandler) (*httpserver.Server, error) {
+	server, err := httpserver.New(httpserver.Settings{
+		Config: c, Handler: handler, Conns: conns, Log: n.log.With("listener", name), Data: filepath.Join(n.config.Data, "certificates"),
+		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"listener": name}, n.registry),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s listener: %w", name, err)
 	}
 	if err := server.Listen(); err != nil {
 		return nil, fmt.Errorf("%s listener: %w", name, err)
 	}
 	n.ended = append(n.ended, server.Close)
 	return server, nil
+}
+
+// publicPart has the time that draining takes to stop.
+func (n *node) publicPart() lifecycle.Part {
+	part := lifecycle.Service("public listener", n.servePublic)
+	part.StopTimeout = n.config.Public.DrainTimeout + lifecycle.DefaultStopTimeout
+	return part
+}
+
+// servePublic serves viewers until ctx ends. Half of the drain time later what waits for something is ended.
+func (n *node) servePublic(ctx context.Context) error {
+	defer n.endRequests()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(n.config.Public.DrainTimeout/2, n.endRequests) })
+	defer stop()
+	return n.public.Run(ctx)
 }
 
 // order says what starts after what. It stops the other way round, against the arrows: the test
@@ -104,7 +227,8 @@ func (n *node) order() {
 	n.group.Add(lifecycle.Service("private listener", n.private.Run))
 	n.console.add(n.group) // stops before its listener, which would wait for connections without end
 	n.edge.add(n.group)
-	n.group.Add(lifecycle.Service("public listener", n.public.Run))
+	n.fleet.add(n.group)
+	n.group.Add(n.publicPart())
 	n.origin.add(n.group)
 	if n.testChannel != nil {
 		n.group.Add(n.testChannelPart())

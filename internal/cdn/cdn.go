@@ -20,7 +20,7 @@ func KindOf(key string) ObjectKind {
 		return Manifest
 	case ".mp4":
 		return Init
-	case ".m4s":
+	case ".m4s", ".ts", ".aac", ".m4a", ".m4v", ".cmfa", ".cmfv", ".cmft", ".vtt":
 		return Segment
 	default:
 		return Other

@@ -25,6 +25,8 @@ type Sources struct {
 	Environ []string
 	// Set are settings from the command line, by key ("live.rtmp.address").
 	Set map[string]string
+	// Change are what the command line says that is not one key's value.
+	Change []func(*Config)
 }
 
 // EnvironmentPrefix begins the name of every variable that is a setting.
@@ -45,6 +47,9 @@ func Load(s Sources) (Config, error) {
 		if err := set(leaves, key, s.Set[key]); err != nil {
 			return Config{}, fmt.Errorf("command line: %w", err)
 		}
+	}
+	for _, change := range s.Change {
+		change(&c)
 	}
 	if err := validate(reflect.ValueOf(&c).Elem(), ""); err != nil {
 		return Config{}, err
@@ -112,7 +117,14 @@ func fieldsOf(typ reflect.Type) map[string]reflect.StructField {
 	fields := make(map[string]reflect.StructField)
 	for i := range typ.NumField() {
 		field := typ.Field(i)
-		if name, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); name != "" && name != "-" {
+		name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		switch {
+		case options == "inline":
+			for name, inner := range fieldsOf(field.Type) {
+				inner.Index = append(slices.Clone(field.Index), inner.Index...)
+				fields[name] = inner
+			}
+		case name != "" && name != "-":
 			fields[name] = field
 		}
 	}

@@ -51,7 +51,7 @@ type Request struct {
 	Aborted bool
 
 	// CacheStatus is "hit", "miss", "stale", "collapsed" or "bypass"; MissReason is "cold",
-	// "expired", "evicted" or "uncacheable" where it was no hit.
+	// "expired", "evicted", "purged", "ranged" or "uncacheable" where it was no hit.
 	CacheStatus, MissReason string
 	// CollapsedWait is how long the request waited for a byte of another request's fetch.
 	CollapsedWait time.Duration
@@ -60,10 +60,41 @@ type Request struct {
 	OriginStatus               int
 	OriginTTFB, OriginDuration time.Duration
 
+	// Origin names the origin that answered, OriginAddress is where it was.
+	Origin, OriginAddress string
+	// Queued is how long the fetch waited for its turn.
+	Queued time.Duration
+
+	// Tenant is whom the viewer's grant is for. Refusal is why the request was refused, "" if it was not.
+	Tenant, Refusal string
+
+	// TCP is what the kernel says of the connection over the time of the response; the zero value if it
+	// was not asked.
+	TCP TCP
+
 	// CMCD is what the player said with the request; HasCMCD is false if it said nothing.
 	CMCD    cmcd.Values
 	HasCMCD bool
 }
+
+// TCP is what the kernel says of a connection (Linux tcp_info). The counts and times are those of one response;
+// RTT, MinRTT, DeliveryRate and AppLimited are the state at its end.
+type TCP struct {
+	// RTT is the smoothed round trip time, MinRTT the least that has been seen.
+	RTT, MinRTT time.Duration
+	// Sent and Retransmitted are bytes; Unsent are those that were written and had not been sent yet.
+	Sent, Retransmitted, Unsent int64
+	// DeliveryRate is the last measured rate in bit/s. AppLimited says that it was the program and not the
+	// network that limited it.
+	DeliveryRate int64
+	AppLimited   bool
+	// Busy is how long there was something to send; of that, RwndLimited waited for room at the receiver,
+	// SndbufLimited for room in the send buffer.
+	Busy, RwndLimited, SndbufLimited time.Duration
+}
+
+// Known reports whether the kernel was asked.
+func (t TCP) Known() bool { return t.RTT != 0 || t.Sent != 0 }
 
 // Delivered reports whether the whole object went to the viewer, to be rendered. A 304 counts: the
 // viewer had it already.

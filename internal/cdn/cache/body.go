@@ -7,10 +7,13 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/weir-stream/weir/internal/cdn/cache/policy"
+	"github.com/weir-stream/weir/internal/cdn/cache/segment"
 )
 
 const (
-	// chunkBytes is the unit in which bodies are held and handed to readers.
+	// chunkBytes is the unit in which bodies of unknown length are held, and all are handed to readers.
 	chunkBytes = 256 << 10
 	// firstBytes is what a body of unknown length begins with.
 	firstBytes = 4 << 10
@@ -22,8 +25,8 @@ var ErrLength = errors.New("the answer is not as long as it says")
 // errNoReaders ends the fill of a body that nobody reads and nobody can find any more.
 var errNoReaders = errors.New("nobody reads the object any more")
 
-// Body are the bytes of an object. One goroutine fills it, in order; any number of readers follow.
-// Bytes that have been published never change.
+// Body are the bytes of an object, in memory or on disk. In memory one goroutine fills it, in order; any
+// number of readers follow. Bytes that have been published never change. What is on disk is complete.
 //
 // A body of unknown length that outgrows what the cache may hold becomes a window: it is taken out of
 // the index, keeps only what its readers have still to read, and grows no further than the slowest of
@@ -32,11 +35,19 @@ type Body struct {
 	cache  *Cache
 	key    string
 	length int64 // -1: not known before the end
+	whole  bool  // the length was known at the beginning: there is one chunk
+
+	// policy is what the body is charged to, with node.
+	policy *policy.Policy
+	node   policy.Node
+	// record is where the body is on disk, region what it is read from: nil until it is first used after
+	// a restart. Nil record: the body is in memory.
+	record *segment.Ref
+	region atomic.Pointer[segment.Region]
 
 	// refs are the index, the filler and each reader; the last gives the charge back. It is
-	// increased only under Cache.mu or by one who has a reference.
-	refs    atomic.Int32
-	charged int64 // by the filler, before any reference can be the last
+	// increased only under the shard's lock or by one who has a reference.
+	refs atomic.Int32
 	// complete is set after the last change to anything below, so that readers of a complete body
 	// need no lock.
 	complete atomic.Bool
@@ -56,7 +67,8 @@ type Body struct {
 // release gives one reference back.
 func (b *Body) release() {
 	if b.refs.Add(-1) == 0 {
-		b.cache.used.Add(-b.charged)
+		b.policy.Remove(&b.node)
+		b.discard()
 		return
 	}
 	if !b.complete.Load() {
@@ -133,15 +145,17 @@ func expectEnd(r io.Reader) error {
 // free returns room behind the published bytes. Only the filler calls it, so it may read what only the
 // filler writes without the lock.
 func (b *Body) free(ctx context.Context) ([]byte, error) {
+	if b.whole {
+		if len(b.chunks) == 0 {
+			b.addChunk(make([]byte, b.length))
+		}
+		return b.chunks[0][b.size:], nil
+	}
 	for {
 		at := int(b.size/chunkBytes - b.first)
 		offset := int(b.size % chunkBytes)
 		if at < len(b.chunks) && offset < len(b.chunks[at]) {
 			return b.chunks[at][offset:], nil
-		}
-		if b.length >= 0 {
-			b.addChunk(make([]byte, min(chunkBytes, b.length-b.size)))
-			continue
 		}
 		have := 0 // bytes of the chunk that is to grow; 0: a new one
 		if at < len(b.chunks) {
@@ -164,10 +178,14 @@ func (b *Body) free(ctx context.Context) ([]byte, error) {
 
 // charge asks the cache for n more bytes.
 func (b *Body) charge(n int64) bool {
-	if b.charged-overhead(b.key)+n > b.cache.cfg.MaxObjectBytes || !b.cache.reserve(n) {
+	c := b.cache
+	if b.node.Size-overhead(b.key)+n > c.cfg.MaxObjectBytes {
 		return false
 	}
-	b.charged += n
+	if !c.memory.Resize(&b.node, b.node.Size+n, c.evict) {
+		c.metrics.full.Inc()
+		return false
+	}
 	return true
 }
 
@@ -192,7 +210,7 @@ func (b *Body) resizeChunk(at, n int) {
 
 // trim gives back the room of the last chunk that was not needed. Called with mu held.
 func (b *Body) trim() {
-	if len(b.chunks) == 0 || b.window {
+	if len(b.chunks) == 0 || b.window || b.whole {
 		return
 	}
 	last := len(b.chunks) - 1
@@ -204,8 +222,7 @@ func (b *Body) trim() {
 	chunk := make([]byte, need)
 	copy(chunk, b.chunks[last])
 	b.chunks[last] = chunk
-	b.charged -= spare
-	b.cache.used.Add(-spare)
+	b.policy.Resize(&b.node, b.node.Size-spare, nil)
 }
 
 func (b *Body) publish(n int) {
@@ -252,7 +269,7 @@ func (b *Body) waitForReaders(ctx context.Context) error {
 			b.first += n
 		}
 		// With less than a chunk and its successor nothing would move.
-		if int64(len(b.chunks)) < max(2, b.charged/chunkBytes) {
+		if int64(len(b.chunks)) < max(2, b.node.Size/chunkBytes) {
 			b.mu.Unlock()
 			return nil
 		}

@@ -1,15 +1,21 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
+	"hash/maphash"
+	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/cache/policy"
+	"github.com/weir-stream/weir/internal/cdn/cache/segment"
 )
 
 const (
@@ -19,71 +25,128 @@ const (
 	// retryTime is how long an origin that has failed is not asked for the same object again while
 	// a stale one can be served.
 	retryTime = time.Second
-	// maxPinned bounds how many objects in use are passed over in search of one that can be evicted.
-	maxPinned = 256
+	// maxVariants bounds the objects under one key.
+	maxVariants = 32
+	// sliceMark stands between an object's key and the number of a slice of it. No key has it.
+	sliceMark = "\x00"
+	// shardCount is the number of parts of the index, each with its own lock.
+	shardCount = 64
 )
 
 // Settings are what a Cache needs.
 type Settings struct {
-	Config     Config
+	Config Config
+	// Dir is the folder for what is kept on disk; "" keeps everything in memory.
+	Dir        string
+	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	// Now is the clock; nil is time.Now. It is asked only when the content of a folder is taken over.
+	Now func() time.Time
+	// FS is the file system of the folder; nil is the real one.
+	FS segment.FS
 }
 
-// Cache holds objects by key, and gives up those that were not asked for longest. It is safe for
-// concurrent use.
+// Cache holds objects by key. It is safe for concurrent use.
 type Cache struct {
 	cfg     Config
+	log     *slog.Logger
 	metrics *metrics
-	// used are the bytes charged. It grows only with mu held, by reserve.
-	used atomic.Int64
+	now     func() time.Time
 
+	memory *policy.Policy
+	disk   *tier // nil: everything is in memory
+	purges *purges
+
+	seed   maphash.Seed
+	shards [shardCount]shard
+}
+
+// shard is a part of the index.
+type shard struct {
 	mu     sync.Mutex
 	index  map[string]*entry
-	recent entry // ring of entries; recent.next was used last
-	fills  map[string]*Fill
+	fills  map[fillKey]*Fill
 	ghosts *ghosts
 }
 
-// entry is a place in the index. It has a reference to its object's body.
+// entry is what is held under one key: one object, or one per variant (RFC 9111 §4.1). It has a
+// reference to each object's body, and to its backup's.
 type entry struct {
-	object     *Object
-	retry      time.Time // the origin has failed; it is not asked before
-	prev, next *entry
+	variants []*Object // the newest first
+	retry    time.Time // the origin has failed; it is not asked before
 }
 
-// New returns an empty cache.
+// fillKey tells the fills of one key's variants apart.
+type fillKey struct{ key, variant string }
+
+// New returns a cache that holds what is in the folder, or nothing.
 func New(s Settings) (*Cache, error) {
 	if err := s.Config.Validate(); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	c := &Cache{
-		cfg:    s.Config,
-		index:  make(map[string]*entry),
-		fills:  make(map[string]*Fill),
-		ghosts: newGhosts(s.Config.GhostKeys),
+	c := &Cache{cfg: s.Config, log: s.Log, now: s.Now, seed: maphash.MakeSeed()}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.recent.prev, c.recent.next = &c.recent, &c.recent
+	if c.now == nil {
+		c.now = time.Now
+	}
+	c.memory = policy.New(policy.Settings{CapacityBytes: s.Config.CapacityBytes, LiveBytes: s.Config.liveBytes()})
+	for i := range c.shards {
+		c.shards[i] = shard{
+			index: make(map[string]*entry), fills: make(map[fillKey]*Fill),
+			ghosts: newGhosts(s.Config.GhostKeys / shardCount),
+		}
+	}
 	m, err := newMetrics(s.Registerer, c)
 	if err != nil {
 		return nil, fmt.Errorf("cache: register metrics: %w", err)
 	}
 	c.metrics = m
+	if s.Dir == "" || s.Config.DiskBytes == 0 {
+		c.purges = newPurges(nil, 0)
+		return c, nil
+	}
+	if err := c.openDisk(s); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
 	return c, nil
 }
 
-// Evaluate says what may be done with an answer; see [Config.Evaluate].
-func (c *Cache) Evaluate(kind cdn.ObjectKind, status int, h http.Header, requested, received time.Time) Freshness {
-	return c.cfg.Evaluate(kind, status, h, requested, received)
+// Freshness returns the rules of the cache.
+func (c *Cache) Freshness() *freshness.Config { return &c.cfg.Freshness }
+
+// SliceKey returns the key of a slice of the object under key.
+func SliceKey(key string, number int64) string {
+	return key + sliceMark + strconv.FormatInt(number, 10)
+}
+
+// MaxObject returns the size above which an object is not kept in one piece.
+func (c *Cache) MaxObject() int64 { return c.cfg.MaxObjectBytes }
+
+// Query is what is asked of the cache.
+type Query struct {
+	Key string
+	Now time.Time
+	// Header is the request's, by which a variant is chosen; nil where the origin is told nothing of
+	// the request.
+	Header http.Header
+	// Control are the request's own directives.
+	Control freshness.RequestControl
+	// Probe asks without making a fill; Ahead makes one, but for nobody who waits for it.
+	Probe, Ahead bool
 }
 
 // Lookup is what the cache says of a key: an object, a fill to wait for or to lead, or to pass.
 type Lookup struct {
 	// Object can be served at once; the caller releases it.
 	Object *Object
-	// Stale says that Object's lifetime is over; it is served because the origin has just failed.
+	// Stale says that Object's lifetime is over. With a Fill, it is to be served while that runs;
+	// without one, the origin has just failed.
 	Stale bool
 
-	// Fill is to be waited for. If Leader is set, the caller is to see to it that it ends.
+	// Fill is to be waited for, if there is no Object. If Leader is set, the caller is to see to it
+	// that it ends.
 	Fill   *Fill
 	Leader bool
 
@@ -94,137 +157,316 @@ type Lookup struct {
 	Reason cdn.MissReason
 }
 
-// Get looks key up at now.
-func (c *Cache) Get(key string, now time.Time) Lookup {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.index[key]
-	if e != nil {
-		fresh := e.object.Fresh(now)
-		if fresh || now.Before(e.retry) && e.object.UsableOnError(now) {
-			c.touch(e)
-			e.object.body.refs.Add(1)
-			l := Lookup{Object: e.object, Stale: !fresh}
-			if l.Stale {
-				l.Reason = cdn.Expired
-			}
-			return l
+// Get looks a key up.
+func (c *Cache) Get(q Query) Lookup {
+	s := c.shard(q.Key)
+	for {
+		var dropped []*Object
+		s.mu.Lock()
+		l, o, unread := c.get(s, q, &dropped)
+		if unread != nil {
+			unread.body.refs.Add(1)
 		}
-	}
-	if f := c.fills[key]; f != nil {
-		f.waiting++
-		return Lookup{Fill: f, Reason: f.Reason}
-	}
-	f := &Fill{cache: c, key: key, Reason: cdn.Cold, waiting: 1, ready: make(chan struct{})}
-	if e != nil {
-		c.touch(e)
-		e.object.body.refs.Add(1)
-		f.stale = e.object
-		f.Reason = cdn.Expired
-	} else if g, ok := c.ghosts.get(key); ok {
+		s.mu.Unlock()
+		for _, d := range dropped {
+			d.letGo()
+		}
 		switch {
-		case g.uncacheable && now.Before(g.until):
-			return Lookup{Pass: true, Reason: cdn.Uncacheable}
-		case g.uncacheable:
-		case now.Before(g.until):
-			f.Reason = cdn.Evicted
+		case unread != nil:
+			if err := unread.body.open(); err != nil {
+				c.metrics.corrupt.Inc()
+				c.log.Warn("an object on disk cannot be used", "key", q.Key, "error", err)
+				c.detach(unread.body)
+			}
+			unread.body.release()
+			continue
+		case o != nil:
+			c.touch(o)
+		}
+		return l
+	}
+}
+
+// get is Get with the shard's lock held. It returns also the object that was looked up; or one, alone, that must
+// be opened before that can be done. What it takes out of the index is to be let go.
+func (c *Cache) get(s *shard, q Query, dropped *[]*Object) (l Lookup, found, unread *Object) {
+	e := s.index[q.Key]
+	reason := cdn.Cold
+	if e != nil && c.prune(s, q.Key, e, q.Now, dropped) {
+		reason = cdn.Purged
+		e = s.index[q.Key]
+	}
+	var o *Object
+	id := fillKey{key: q.Key}
+	if e != nil {
+		o = e.variant(q.Header)
+		id.variant = freshness.VaryKey(e.variants[0].Vary, q.Header)
+	}
+	if o != nil && !o.body.atHand() {
+		return Lookup{}, nil, o
+	}
+	l = Lookup{Reason: reason}
+	if o != nil {
+		f := o.freshness()
+		use := f.Usable(q.Now, q.Control)
+		retry := q.Now.Before(e.retry) && f.UsableOnError(q.Now, q.Control)
+		switch {
+		case use == freshness.Serve:
+			o.body.refs.Add(1)
+			l.Object, l.Reason = o, ""
+			if !f.Fresh(q.Now) {
+				l.Stale, l.Reason = true, cdn.Expired
+			}
+			return l, o, nil
+		case retry:
+			o.body.refs.Add(1)
+			l.Object, l.Stale, l.Reason = o, true, cdn.Expired
+			return l, o, nil
+		case use == freshness.ServeAndRevalidate:
+			o.body.refs.Add(1)
+			l.Object, l.Stale, l.Reason = o, true, cdn.Expired
+			if !q.Probe && s.fills[id] == nil {
+				l.Fill, l.Leader = c.leader(s, id, cdn.Expired, o, false).Fill, true
+			}
+			return l, o, nil
+		}
+	}
+	if q.Probe {
+		return l, nil, nil
+	}
+	if f := s.fills[id]; f != nil && !c.purges.mayHit(q.Key, f.generation) {
+		if q.Ahead {
+			return l, nil, nil
+		}
+		f.waiting++
+		l.Fill, l.Reason = f, f.Reason
+		return l, nil, nil
+	}
+	if o != nil {
+		return c.leader(s, id, cdn.Expired, o, !q.Ahead), o, nil
+	}
+	if g, ok := s.ghosts.get(c.hash(q.Key)); ok && reason == cdn.Cold {
+		switch {
+		case g.why == cdn.Uncacheable && q.Now.Before(g.until):
+			return Lookup{Pass: true, Reason: cdn.Uncacheable}, nil, nil
+		case g.why == cdn.Uncacheable:
+		case g.why == cdn.Purged || q.Now.Before(g.until):
+			l.Reason = g.why
 		default:
-			f.Reason = cdn.Expired // it would have been of no use any more
+			l.Reason = cdn.Expired // it would have been of no use any more
 		}
 	}
-	c.fills[key] = f
-	return Lookup{Fill: f, Leader: true, Reason: f.Reason}
+	return c.leader(s, id, l.Reason, nil, !q.Ahead), nil, nil
 }
 
-// Used returns the bytes charged for objects that are held.
-func (c *Cache) Used() int64 { return c.used.Load() }
-
-// Len returns the number of objects in the index.
-func (c *Cache) Len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.index)
-}
-
-// reserve charges n bytes, for which it gives up other objects if need be.
-func (c *Cache) reserve(n int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.used.Load()+n > c.cfg.CapacityBytes {
-		if !c.evict() {
-			c.metrics.full.Inc()
-			return false
-		}
+// Hit returns the object under key if it can be served at once to a request that has no directives of its
+// own: fresh, complete, and the same for everybody. The caller releases it. The key is not kept.
+func (c *Cache) Hit(key []byte, now time.Time) *Object {
+	s := &c.shards[maphash.Bytes(c.seed, key)%shardCount]
+	s.mu.Lock()
+	e := s.index[string(key)]
+	if e == nil || len(e.variants) != 1 {
+		s.mu.Unlock()
+		return nil
 	}
-	c.used.Add(n)
-	return true
+	o := e.variants[0]
+	if o.Vary != nil || o.NoCache || o.softened.Load() != 0 || !o.Fresh(now) || !o.body.complete.Load() || !o.body.atHand() ||
+		o.checked != c.purges.sequence() {
+		s.mu.Unlock()
+		return nil
+	}
+	o.body.refs.Add(1)
+	s.mu.Unlock()
+	c.touch(o)
+	return o
 }
 
-// evict gives up the object that was used least recently and that nobody reads. Called with mu held.
-func (c *Cache) evict() bool {
-	for range maxPinned {
-		e := c.recent.prev
-		if e == &c.recent {
-			return false
-		}
-		o := e.object
-		if o.body.refs.Load() > 1 {
-			c.touch(e) // somebody is using it now
+func (c *Cache) touch(o *Object) {
+	o.body.policy.Touch(&o.body.node)
+}
+
+func (c *Cache) hash(key string) uint64          { return maphash.String(c.seed, key) }
+func (c *Cache) shard(key string) *shard         { return &c.shards[c.hash(key)%shardCount] }
+func (c *Cache) group(key string) (group uint64) { return policy.GroupOf(key) }
+
+// leader returns a new fill for the caller to lead, and to wait for or not. Called with the lock held.
+func (c *Cache) leader(s *shard, id fillKey, reason cdn.MissReason, stale *Object, waits bool) Lookup {
+	f := &Fill{
+		cache: c, shard: s, id: id, Reason: reason, stale: stale,
+		generation: c.purges.sequence(), ready: make(chan struct{}),
+	}
+	if stale != nil {
+		stale.body.refs.Add(1)
+	}
+	if waits {
+		f.waiting = 1
+	}
+	s.fills[id] = f
+	return Lookup{Fill: f, Leader: true, Reason: reason}
+}
+
+// prune takes the objects of an entry that have been purged out of it, and reports whether it did.
+// Called with the lock held.
+func (c *Cache) prune(s *shard, key string, e *entry, at time.Time, dropped *[]*Object) bool {
+	now := c.purges.sequence()
+	gone := false
+	for i := 0; i < len(e.variants); {
+		o := e.variants[i]
+		if o.checked == now {
+			i++
 			continue
 		}
-		c.ghosts.put(o.key, ghost{until: o.Received.Add(o.Lifetime - o.InitialAge)})
-		c.metrics.evictions.Inc()
-		c.remove(e)
-		return true
+		switch hard, soft := c.purges.since(key, o.Tags, o.checked); {
+		case hard:
+			e.drop(s, key, o)
+			*dropped = append(*dropped, o)
+			s.ghosts.put(c.hash(key), ghost{why: cdn.Purged})
+			c.metrics.purged.Inc()
+			gone = true
+		case soft:
+			o.soften(at)
+			fallthrough
+		default:
+			o.checked = now
+			i++
+		}
 	}
-	return false
+	return gone
 }
 
-// insert puts o into the index; the caller has given it a reference for that. Called with mu held.
-func (c *Cache) insert(o *Object) {
-	if e := c.index[o.key]; e != nil {
-		old := e.object
-		e.object, e.retry = o, time.Time{}
-		c.touch(e)
-		old.body.release()
-		return
+// variant returns the newest object that is for a request with this header.
+func (e *entry) variant(h http.Header) *Object {
+	for _, o := range e.variants {
+		if o.variant == freshness.VaryKey(o.Vary, h) {
+			return o
+		}
 	}
-	e := &entry{object: o}
-	c.index[o.key] = e
-	c.link(e)
-	c.ghosts.drop(o.key)
+	return nil
 }
 
-// remove takes e out of the index. Called with mu held.
-func (c *Cache) remove(e *entry) {
-	delete(c.index, e.object.key)
-	e.unlink()
-	e.object.body.release()
+// drop takes o out of the entry, and the entry out of the index if it was the last. The caller lets o
+// go, without the lock. Called with the lock held.
+func (e *entry) drop(s *shard, key string, o *Object) {
+	for i, v := range e.variants {
+		if v == o {
+			e.variants = append(e.variants[:i:i], e.variants[i+1:]...)
+			break
+		}
+	}
+	if len(e.variants) == 0 {
+		delete(s.index, key)
+	}
+}
+
+// insert puts o into the index, in the place of the object that it replaces. The caller has given it a
+// reference for that, and lets go what is returned, without the lock. Called with the lock held.
+func (s *shard) insert(c *Cache, o *Object) []*Object {
+	s.ghosts.drop(c.hash(o.key))
+	e := s.index[o.key]
+	if e == nil {
+		s.index[o.key] = &entry{variants: []*Object{o}}
+		return nil
+	}
+	e.retry = time.Time{}
+	var out []*Object
+	kept := []*Object{o}
+	for _, v := range e.variants {
+		switch {
+		case v.variant == o.variant, len(kept) == maxVariants:
+			out = append(out, v)
+		default:
+			kept = append(kept, v)
+		}
+	}
+	e.variants = kept
+	return out
 }
 
 // detach takes the object with this body out of the index.
 func (c *Cache) detach(b *Body) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.index[b.key]; e != nil && e.object.body == b {
-		c.remove(e)
+	s := c.shard(b.key)
+	s.mu.Lock()
+	o := s.find(b)
+	if o != nil {
+		s.index[b.key].drop(s, b.key, o)
+	}
+	s.mu.Unlock()
+	if o != nil {
+		o.letGo()
 	}
 }
 
-// The ring of entries. All with mu held.
-
-func (c *Cache) link(e *entry) {
-	e.prev, e.next = &c.recent, c.recent.next
-	e.prev.next, e.next.prev = e, e
-}
-
-func (e *entry) unlink() {
-	e.prev.next, e.next.prev = e.next, e.prev
-}
-
-func (c *Cache) touch(e *entry) {
-	if c.recent.next != e {
-		e.unlink()
-		c.link(e)
+// find returns the object in the index that has this body. Called with the lock held.
+func (s *shard) find(b *Body) *Object {
+	if e := s.index[b.key]; e != nil {
+		for _, o := range e.variants {
+			if o.body == b || o.backup == b {
+				return o
+			}
+		}
 	}
+	return nil
 }
+
+// evict gives up the body of a node, if only the index refers to it. The policy calls it, with its lock
+// held, and forgets the node if it returns true.
+func (c *Cache) evict(n *policy.Node) bool {
+	b := n.Value.(*Body)
+	s := c.shard(b.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.find(b)
+	if o == nil || !b.refs.CompareAndSwap(1, 0) {
+		return false
+	}
+	e := s.index[b.key]
+	switch {
+	case o.backup == b:
+		o.backup = nil
+	case o.backup != nil:
+		onDisk := o.on(o.backup)
+		for i := range e.variants {
+			if e.variants[i] == o {
+				e.variants[i] = onDisk
+			}
+		}
+	default:
+		e.drop(s, b.key, o)
+		s.ghosts.put(c.hash(b.key), ghost{why: cdn.Evicted, until: o.Received.Add(o.Lifetime - o.InitialAge)})
+		c.metrics.evictions.Inc()
+	}
+	b.discard()
+	return true
+}
+
+// Used returns the bytes of memory charged for objects that are held, DiskUsed those on disk.
+func (c *Cache) Used() int64 {
+	live, rest := c.memory.Used()
+	return live + rest
+}
+
+// DiskUsed returns the bytes on disk that objects take.
+func (c *Cache) DiskUsed() int64 {
+	if c.disk == nil {
+		return 0
+	}
+	live, rest := c.disk.policy.Used()
+	return live + rest
+}
+
+// Len returns the number of objects in the index.
+func (c *Cache) Len() int {
+	n := 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for _, e := range s.index {
+			n += len(e.variants)
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// ErrClosed says that the cache has been closed.
+var ErrClosed = errors.New("the cache is closed")

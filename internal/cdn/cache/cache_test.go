@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,14 +39,26 @@ func newCache(t testing.TB, change ...func(*Config)) *Cache {
 func head(length int64, lifetime time.Duration) Head {
 	return Head{
 		Status: 200, Header: header("Etag", `"1"`), Length: length, Fetch: &Fetch{Status: 200},
-		Freshness: Freshness{Share: true, Store: true, Lifetime: lifetime, Received: noon, StaleIfError: 30 * time.Second},
+		Freshness: freshness.Freshness{Share: true, Store: true, Lifetime: lifetime, Received: noon, StaleIfError: 30 * time.Second},
 	}
 }
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func header(pairs ...string) http.Header {
+	h := http.Header{}
+	for i := 0; i < len(pairs); i += 2 {
+		h.Add(pairs[i], pairs[i+1])
+	}
+	return h
+}
+
+func get(c *Cache, key string, now time.Time) Lookup { return c.Get(Query{Key: key, Now: now}) }
 
 // lead makes the caller the leader of key's fill.
 func lead(t testing.TB, c *Cache, key string, now time.Time) *Fill {
 	t.Helper()
-	l := c.Get(key, now)
+	l := get(c, key, now)
 	if !l.Leader {
 		t.Fatalf("Get(%q) = %+v, want to lead", key, l)
 	}
@@ -102,7 +116,7 @@ func TestReadersFollowAGrowingObject(t *testing.T) {
 			}
 			var readers sync.WaitGroup
 			for i := range 50 {
-				l := c.Get("k", noon)
+				l := get(c, "k", noon)
 				if l.Object == nil {
 					t.Fatalf("Get while it grows = %+v", l)
 				}
@@ -156,7 +170,7 @@ func TestObjectOfTheWrongLengthIsNotKept(t *testing.T) {
 				t.Errorf("the reader got %v, want %v", err, tt.want)
 			}
 			o.Release()
-			if l := c.Get("k", noon); !l.Leader || l.Reason != cdn.Cold {
+			if l := get(c, "k", noon); !l.Leader || l.Reason != cdn.Cold {
 				t.Errorf("Get afterwards = %+v", l)
 			}
 			if c.Used() != 0 {
@@ -185,7 +199,7 @@ func TestAllWhoWaitGetTheSameOutcome(t *testing.T) {
 				fill := lead(t, c, "k", noon)
 				outcomes := make(chan Outcome, 20)
 				for range 20 {
-					l := c.Get("k", noon)
+					l := get(c, "k", noon)
 					if l.Leader || l.Fill != fill {
 						t.Fatal("there are two fills for one key")
 					}
@@ -198,7 +212,7 @@ func TestAllWhoWaitGetTheSameOutcome(t *testing.T) {
 					}()
 				}
 				gone, cancel := context.WithCancel(t.Context())
-				l := c.Get("k", noon)
+				l := get(c, "k", noon)
 				go func() { // one goes away before the end
 					if _, err := l.Fill.Wait(gone); !errors.Is(err, context.Canceled) {
 						t.Errorf("Wait of one who has gone = %v", err)
@@ -258,7 +272,7 @@ func TestUsedNeverExceedsTheCapacity(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, uint64(w)))
 			for range 150 {
 				key := fmt.Sprint(rnd.IntN(40))
-				l := c.Get(key, noon)
+				l := get(c, key, noon)
 				o := l.Object
 				switch {
 				case l.Leader:
@@ -302,14 +316,14 @@ func TestUsedNeverExceedsTheCapacity(t *testing.T) {
 	close(stop)
 	watch.Wait()
 	var held int64
-	c.mu.Lock()
-	for _, e := range c.index {
-		held += e.object.body.charged
-		if n := e.object.body.refs.Load(); n != 1 {
-			t.Errorf("an idle object has %d references", n)
+	for i := range c.shards {
+		for _, e := range c.shards[i].index {
+			held += e.variants[0].body.node.Size
+			if n := e.variants[0].body.refs.Load(); n != 1 {
+				t.Errorf("an idle object has %d references", n)
+			}
 		}
 	}
-	c.mu.Unlock()
 	if held != c.Used() {
 		t.Errorf("used = %d, the index holds %d", c.Used(), held)
 	}
@@ -321,13 +335,13 @@ func TestUsedNeverExceedsTheCapacity(t *testing.T) {
 func TestObjectInUseIsNotEvicted(t *testing.T) {
 	c := newCache(t, func(cfg *Config) { cfg.CapacityBytes, cfg.MaxObjectBytes = 1<<20, 700<<10 })
 	put(t, c, "in use", random(600<<10), head(600<<10, time.Minute))
-	l := c.Get("in use", noon)
+	l := get(c, "in use", noon)
 	if _, err := lead(t, c, "next", noon).Store(head(600<<10, time.Minute)); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("Store beside an object in use = %v, want ErrNoRoom", err)
 	}
 	l.Object.Release()
 	put(t, c, "third", random(600<<10), head(600<<10, time.Minute))
-	if l := c.Get("in use", noon); l.Reason != cdn.Evicted {
+	if l := get(c, "in use", noon); l.Reason != cdn.Evicted {
 		t.Errorf("reason = %q, want evicted", l.Reason)
 	}
 }
@@ -336,7 +350,7 @@ func TestMissReasons(t *testing.T) {
 	c := newCache(t, func(cfg *Config) { cfg.CapacityBytes, cfg.MaxObjectBytes = 1<<20, 700<<10 })
 	want := func(key string, now time.Time, reason cdn.MissReason) *Fill {
 		t.Helper()
-		l := c.Get(key, now)
+		l := get(c, key, now)
 		if l.Reason != reason {
 			t.Errorf("Get(%q): reason %q, want %q", key, l.Reason, reason)
 		}
@@ -355,7 +369,7 @@ func TestMissReasons(t *testing.T) {
 	want("c", noon.Add(time.Hour), cdn.Expired).Fail(io.ErrUnexpectedEOF, nil, noon)
 
 	want("e", noon, cdn.Cold).Pass(nil, noon)
-	if l := c.Get("e", noon.Add(time.Second)); !l.Pass || l.Reason != cdn.Uncacheable {
+	if l := get(c, "e", noon.Add(time.Second)); !l.Pass || l.Reason != cdn.Uncacheable {
 		t.Errorf("Get of what was uncacheable a second ago = %+v", l)
 	}
 	want("e", noon.Add(passTime), cdn.Cold).Fail(io.ErrUnexpectedEOF, nil, noon)
@@ -364,21 +378,21 @@ func TestMissReasons(t *testing.T) {
 func TestGhostsAreBounded(t *testing.T) {
 	g := newGhosts(4)
 	for i := range 100 {
-		g.put(fmt.Sprint(i), ghost{until: noon})
+		g.put(uint64(i), ghost{until: noon})
 		if i%7 == 0 {
-			g.drop(fmt.Sprint(i))
+			g.drop(uint64(i))
 		}
 		if i%5 == 0 {
-			g.put(fmt.Sprint(i), ghost{until: noon.Add(1)})
+			g.put(uint64(i), ghost{until: noon.Add(1)})
 		}
 		if len(g.index) > 4 || len(g.ring) > 4 {
 			t.Fatalf("%d keys in the index, %d in the ring", len(g.index), len(g.ring))
 		}
 	}
-	if _, ok := g.get("99"); !ok {
+	if _, ok := g.get(99); !ok {
 		t.Error("the youngest is forgotten")
 	}
-	if _, ok := g.get("90"); ok {
+	if _, ok := g.get(90); ok {
 		t.Error("the oldest is not")
 	}
 }
@@ -393,14 +407,16 @@ func TestRevalidationKeepsTheBody(t *testing.T) {
 	if fill.Stale() == nil || fill.Stale().ETag != `"1"` {
 		t.Fatalf("stale = %+v", fill.Stale())
 	}
-	fresh := Freshness{Share: true, Store: true, Lifetime: time.Second, Received: later}
-	fill.Revalidated(header("Etag", `"1"`, "X", "new"), fresh, &Fetch{Status: 304})
+	fill.Revalidated(Head{
+		Status: 200, Header: header("Etag", `"1"`, "X", "new"), Fetch: &Fetch{Status: 304},
+		Freshness: freshness.Freshness{Share: true, Store: true, Lifetime: time.Second, Received: later},
+	})
 	out, err := fill.Wait(t.Context())
 	if err != nil || !out.Stored {
 		t.Fatalf("outcome %+v, %v", out, err)
 	}
 	out.Object.Release()
-	l := c.Get("k", later)
+	l := get(c, "k", later)
 	if l.Object == nil || l.Object.Header.Get("X") != "new" {
 		t.Fatalf("Get = %+v", l)
 	}
@@ -429,7 +445,7 @@ func TestStaleIsServedForATimeWhileTheOriginFails(t *testing.T) {
 	out.Object.Release()
 
 	// The origin is left alone for a while.
-	l := c.Get("k", now.Add(retryTime-1))
+	l := get(c, "k", now.Add(retryTime-1))
 	if !l.Stale || l.Object == nil {
 		t.Fatalf("Get soon afterwards = %+v", l)
 	}
@@ -437,8 +453,8 @@ func TestStaleIsServedForATimeWhileTheOriginFails(t *testing.T) {
 	lead(t, c, "k", now.Add(retryTime)).Fail(broken, nil, now.Add(retryTime))
 
 	// And beyond the bound there is only the error.
-	end := noon.Add(40 * time.Second)
-	if l := c.Get("k", end); l.Object != nil {
+	end := noon.Add(41 * time.Second)
+	if l := get(c, "k", end); l.Object != nil {
 		t.Errorf("Get beyond the bound = %+v", l)
 	} else {
 		l.Fill.Fail(broken, nil, end)

@@ -3,10 +3,12 @@ package cache
 import (
 	"context"
 	"errors"
-	"net/http"
+	"slices"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/cache/policy"
 )
 
 // ErrNoRoom says that an object is too large to be kept, or that all room is taken by objects in use.
@@ -19,12 +21,17 @@ type Fill struct {
 	Reason cdn.MissReason
 
 	cache *Cache
-	key   string
+	shard *shard
+	id    fillKey
 	stale *Object // to be revalidated; with a reference until the fill ends
 	ready chan struct{}
+	// generation is that of purges when the origin was asked: what has been purged since is not kept.
+	generation uint64
 
-	waiting int  // guarded by Cache.mu
-	ended   bool // guarded by Cache.mu
+	// Guarded by the shard's lock.
+	waiting     int
+	ended       bool
+	invalidated bool // by an unsafe request: what comes is given to those who wait, and not kept
 
 	outcome Outcome // written before ready is closed
 }
@@ -49,6 +56,9 @@ type Outcome struct {
 // until the fill ends.
 func (f *Fill) Stale() *Object { return f.stale }
 
+// Done is closed when the fill has ended.
+func (f *Fill) Done() <-chan struct{} { return f.ready }
+
 // Wait waits for the fill's end. The error is the context's.
 func (f *Fill) Wait(ctx context.Context) (Outcome, error) {
 	select {
@@ -61,12 +71,16 @@ func (f *Fill) Wait(ctx context.Context) (Outcome, error) {
 		return f.outcome, nil
 	case <-ctx.Done():
 	}
-	f.cache.mu.Lock()
-	defer f.cache.mu.Unlock()
+	f.shard.mu.Lock()
+	var given *Object
 	if !f.ended {
 		f.waiting--
-	} else if o := f.outcome.Object; o != nil {
-		o.Release() // it had been counted as somebody who gets it
+	} else {
+		given = f.outcome.Object // the caller had been counted as somebody who gets it
+	}
+	f.shard.mu.Unlock()
+	if given != nil {
+		given.Release()
 	}
 	return Outcome{}, context.Cause(ctx)
 }
@@ -76,87 +90,117 @@ func (f *Fill) Wait(ctx context.Context) (Outcome, error) {
 // then.
 func (f *Fill) Store(h Head) (*Object, error) {
 	c := f.cache
-	b := &Body{cache: c, key: f.key, length: h.Length}
+	b := &Body{cache: c, key: f.id.key, length: h.Length, whole: h.Length > 0, policy: c.memory}
 	n := max(h.Length, 0)
-	if n > c.cfg.MaxObjectBytes || !c.reserve(n+overhead(f.key)) {
+	if n > c.cfg.MaxObjectBytes {
 		return nil, ErrNoRoom
 	}
-	b.charged = n + overhead(f.key)
-	o := newObject(f.key, h, b)
-	f.end(Outcome{Object: o, Stored: h.Store, Fetch: h.Fetch}, func() {
+	b.node = policy.Node{Hash: c.hash(b.key), Group: c.group(b.key), Size: n + overhead(b.key), Live: h.Live, Value: b}
+	if !c.memory.Insert(&b.node, c.evict) {
+		c.metrics.full.Inc()
+		return nil, ErrNoRoom
+	}
+	o := newObject(b.key, h, b)
+	o.checked = f.generation
+	f.end(Outcome{Object: o, Fetch: h.Fetch}, func() []*Object {
 		b.refs.Store(1 + int32(f.waiting)) // the filler and those who wait
 		switch {
-		case h.Store:
+		case h.Store && !f.invalidated && !c.purges.hit(b.key, h.Tags, f.generation):
+			f.outcome.Stored = true
 			b.refs.Add(1)
-			c.insert(o)
+			return f.shard.insert(c, o)
 		case h.Status < 500:
-			f.dropStale() // the origin has said something newer
+			return f.dropStale() // the origin has said something newer
 		}
+		return nil
 	})
 	return o, nil
 }
 
 // Revalidated ends the fill with the stale object's body under a new head, after the origin has said
 // that it is unchanged (RFC 9111 §4.3.4).
-func (f *Fill) Revalidated(header http.Header, fresh Freshness, fetch *Fetch) {
+func (f *Fill) Revalidated(h Head) {
 	c := f.cache
 	old := f.stale
-	o := newObject(f.key, Head{Status: old.Status, Header: header, Freshness: fresh, Fetch: fetch}, old.body)
-	f.end(Outcome{Object: o, Stored: fresh.Store, Fetch: fetch}, func() {
+	h.Live = old.live
+	o := newObject(f.id.key, h, old.body)
+	o.checked = f.generation
+	f.end(Outcome{Object: o, Fetch: h.Fetch}, func() []*Object {
 		o.body.refs.Add(int32(f.waiting))
-		if fresh.Store {
-			o.body.refs.Add(1)
-			c.insert(o)
-		} else {
-			f.dropStale()
+		if !h.Store || f.invalidated || c.purges.hit(o.key, h.Tags, f.generation) {
+			return f.dropStale()
 		}
+		f.outcome.Stored = true
+		o.body.refs.Add(1)
+		if b := old.backup; b != nil && f.indexed() {
+			// The record on disk has the old head: after a restart it is revalidated again.
+			b.refs.Add(1)
+			o.backup = b
+		}
+		c.keep(o) // if it is in memory only, and has now a lifetime that is worth it
+		return f.shard.insert(c, o)
 	})
 }
 
 // Fail ends the fill with an error, or with the stale object if that may be served now.
 func (f *Fill) Fail(err error, fetch *Fetch, now time.Time) {
 	if !f.CanServeStale(now) {
-		f.end(Outcome{Err: err, Fetch: fetch}, func() {})
+		f.end(Outcome{Err: err, Fetch: fetch}, func() []*Object { return nil })
 		return
 	}
-	f.end(Outcome{Object: f.stale, Stale: true, Err: err, Fetch: fetch}, func() {
+	f.end(Outcome{Object: f.stale, Stale: true, Err: err, Fetch: fetch}, func() []*Object {
 		f.stale.body.refs.Add(int32(f.waiting))
-		if e := f.cache.index[f.key]; e != nil && e.object == f.stale {
-			e.retry = now.Add(retryTime)
+		if f.indexed() {
+			f.shard.index[f.id.key].retry = now.Add(retryTime)
 		}
+		return nil
 	})
 }
 
 // CanServeStale reports whether the stale object may be served at now because the origin fails.
 func (f *Fill) CanServeStale(now time.Time) bool {
-	return f.stale != nil && f.stale.UsableOnError(now)
+	return f.stale != nil && f.stale.freshness().UsableOnError(now, freshness.RequestControl{})
 }
 
 // Pass ends the fill with an answer that is not shared, and makes that known for a while.
 func (f *Fill) Pass(fetch *Fetch, now time.Time) {
-	f.end(Outcome{Pass: true, Fetch: fetch}, func() {
-		f.dropStale()
-		f.cache.ghosts.put(f.key, ghost{uncacheable: true, until: now.Add(passTime)})
+	f.end(Outcome{Pass: true, Fetch: fetch}, func() []*Object {
+		out := f.dropStale()
+		f.shard.ghosts.put(f.cache.hash(f.id.key), ghost{why: cdn.Uncacheable, until: now.Add(passTime)})
+		return out
 	})
 }
 
-func (f *Fill) dropStale() {
-	if e := f.cache.index[f.key]; e != nil && e.object == f.stale {
-		f.cache.remove(e)
-	}
+// indexed reports whether the stale object is still in the index. Called with the lock held.
+func (f *Fill) indexed() bool {
+	e := f.shard.index[f.id.key]
+	return e != nil && f.stale != nil && slices.Contains(e.variants, f.stale)
 }
 
-// end publishes the outcome, after publish has been called with the lock held.
-func (f *Fill) end(out Outcome, publish func()) {
-	c := f.cache
-	c.mu.Lock()
-	publish()
+func (f *Fill) dropStale() []*Object {
+	if !f.indexed() {
+		return nil
+	}
+	f.shard.index[f.id.key].drop(f.shard, f.id.key, f.stale)
+	return []*Object{f.stale}
+}
+
+// end publishes the outcome, after publish has been called with the lock held. What that returns is out
+// of the index and is let go.
+func (f *Fill) end(out Outcome, publish func() []*Object) {
+	f.shard.mu.Lock()
 	f.outcome = out
+	dropped := publish()
 	f.ended = true
-	delete(c.fills, f.key)
-	c.mu.Unlock()
+	if f.shard.fills[f.id] == f { // else a purge has come between, and a newer fill is there
+		delete(f.shard.fills, f.id)
+	}
+	f.shard.mu.Unlock()
+	close(f.ready)
+	for _, o := range dropped {
+		o.letGo()
+	}
 	if f.stale != nil {
 		f.stale.Release()
 	}
-	close(f.ready)
 }

@@ -1,35 +1,35 @@
 package cache
 
 import (
-	"hash/maphash"
 	"time"
+
+	"github.com/weir-stream/weir/internal/cdn"
 )
 
 // ghosts remember something about keys whose objects are not held: a hash and a time each, in a ring,
-// so that the oldest are forgotten. Guarded by Cache.mu.
+// so that the oldest are forgotten. Guarded by the shard's lock.
 type ghosts struct {
-	seed  maphash.Seed
 	index map[uint64]ghost
 	ring  []uint64
 	next  int
 }
 
+// ghost is why an object is not held: uncacheable until until; or evicted or purged, and without that it
+// would have been fresh until until.
 type ghost struct {
-	slot int // in ring
-	// uncacheable until until; else evicted, and fresh it would have been until until.
-	uncacheable bool
-	until       time.Time
+	slot  int // in ring
+	why   cdn.MissReason
+	until time.Time
 }
 
 func newGhosts(n int) *ghosts {
-	return &ghosts{seed: maphash.MakeSeed(), index: make(map[uint64]ghost), ring: make([]uint64, 0, n)}
+	return &ghosts{index: make(map[uint64]ghost), ring: make([]uint64, 0, n)}
 }
 
-func (g *ghosts) put(key string, v ghost) {
+func (g *ghosts) put(sum uint64, v ghost) {
 	if cap(g.ring) == 0 {
 		return
 	}
-	sum := maphash.String(g.seed, key)
 	if old, ok := g.index[sum]; ok {
 		v.slot = old.slot
 		g.index[sum] = v
@@ -51,9 +51,9 @@ func (g *ghosts) put(key string, v ghost) {
 	g.index[sum] = v
 }
 
-func (g *ghosts) get(key string) (ghost, bool) {
-	v, ok := g.index[maphash.String(g.seed, key)]
+func (g *ghosts) get(sum uint64) (ghost, bool) {
+	v, ok := g.index[sum]
 	return v, ok
 }
 
-func (g *ghosts) drop(key string) { delete(g.index, maphash.String(g.seed, key)) }
+func (g *ghosts) drop(sum uint64) { delete(g.index, sum) }

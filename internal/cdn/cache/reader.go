@@ -97,6 +97,21 @@ func (r *Reader) cut() ([]byte, error) {
 	if r.offset >= end {
 		return nil, io.EOF
 	}
+	if b.onDisk() {
+		p := b.mapped()
+		if p == nil {
+			return nil, errUnreadable
+		}
+		p = p[r.offset:min(end, r.offset+chunkBytes):min(end, r.offset+chunkBytes)]
+		r.offset += int64(len(p))
+		return p, nil
+	}
+	if b.whole {
+		to := min(end, r.offset+chunkBytes)
+		p := b.chunks[0][r.offset:to:to]
+		r.offset = to
+		return p, nil
+	}
 	index := r.offset/chunkBytes - b.first
 	if index < 0 {
 		return nil, errNoReaders // only a reader that was opened after the window had moved

@@ -16,7 +16,7 @@ func TestObjectThatOutgrowsTheCacheIsAWindow(t *testing.T) {
 		c := newCache(t, func(cfg *Config) { cfg.CapacityBytes, cfg.MaxObjectBytes = 4<<20, most })
 		body := random(20 * chunkBytes)
 		fill := lead(t, c, "k", noon)
-		second := c.Get("k", noon)
+		second := get(c, "k", noon)
 		o, err := fill.Store(head(-1, time.Minute))
 		if err != nil {
 			t.Fatal(err)

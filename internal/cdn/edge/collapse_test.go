@@ -349,7 +349,7 @@ func TestStaleWhileTheOriginFails(t *testing.T) {
 				return reply(503, "out of order"), nil
 			}
 			return reply(200, "playlist", "Cache-Control", "max-age=1, stale-if-error=10", "Etag", `"1"`), nil
-		}, func(_ *Config, c *cache.Config) { c.StaleIfError = 0 })
+		}, func(_ *Config, c *cache.Config) { c.Freshness.StaleIfError = 0 })
 		hs.get("/a.m3u8")
 		failing = true
 		time.Sleep(3 * time.Second)

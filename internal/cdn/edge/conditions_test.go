@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
 )
 
 var alphabet = "abcdefghijklmnopqrstuvwxyz"
@@ -158,9 +160,9 @@ func FuzzParseRange(f *testing.F) {
 		if length < 0 {
 			t.Skip()
 		}
-		got, result := parseRange(header, length)
-		if result == onePart && (got.start < 0 || got.start >= got.end || got.end > length) {
-			t.Fatalf("parseRange(%q, %d) = %+v", header, length, got)
+		got, result := message.ParseRange(header, length)
+		if result == message.OnePart && (got.Start < 0 || got.Start >= got.End || got.End > length) {
+			t.Fatalf("message.ParseRange(%q, %d) = %+v", header, length, got)
 		}
 		// The standard library agrees about each header that it and we understand.
 		if length > 1<<12 || length == 0 || strings.ContainsAny(header, ",\r\n\x00") || header == "" {
@@ -171,17 +173,17 @@ func FuzzParseRange(f *testing.F) {
 		r.Header["Range"] = []string{header}
 		http.ServeContent(w, r, "a.txt", time.Time{}, bytes.NewReader(make([]byte, length)))
 		switch {
-		case w.Code == 206 && result != onePart:
+		case w.Code == 206 && result != message.OnePart:
 			// Spaces inside of the spec, which the standard library tolerates, are ignored by us.
 			if !strings.ContainsAny(header, " \t\v\f+-_") {
-				t.Errorf("parseRange(%q, %d) = %v, the standard library gives a part", header, length, result)
+				t.Errorf("message.ParseRange(%q, %d) = %v, the standard library gives a part", header, length, result)
 			}
 		case w.Code == 206:
-			if want := w.Header().Get("Content-Range"); contentRange(got, length) != want {
-				t.Errorf("parseRange(%q, %d) = %q, want %q", header, length, contentRange(got, length), want)
+			if want := w.Header().Get("Content-Range"); message.ContentRange(got, length) != want {
+				t.Errorf("message.ParseRange(%q, %d) = %q, want %q", header, length, message.ContentRange(got, length), want)
 			}
-		case w.Code == 200 && result != wholeObject:
-			t.Errorf("parseRange(%q, %d) = %v, the standard library gives the whole", header, length, result)
+		case w.Code == 200 && result != message.WholeObject:
+			t.Errorf("message.ParseRange(%q, %d) = %v, the standard library gives the whole", header, length, result)
 		}
 	})
 }

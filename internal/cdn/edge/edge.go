@@ -7,14 +7,20 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
+
+// maxLarge bounds how many objects are remembered to be kept in slices, or not to be.
+const maxLarge = 1 << 16
 
 // Settings are what a Handler needs.
 type Settings struct {
@@ -25,7 +31,11 @@ type Settings struct {
 	Origin http.RoundTripper
 	// OriginURL is what a request's path is appended to.
 	OriginURL *url.URL
-	Cache     *cache.Cache
+	// Trace prepares the context of a request to the origin so that the returned function can afterwards
+	// name the origin that answered and its address. It may be nil.
+	Trace  func(context.Context) (context.Context, func() (name, address string))
+	Cache  *cache.Cache
+	Access Access // nil: everybody may have everything
 	// Observe is given one row per request, preflights excepted, after the last byte. It must not
 	// block. It may be nil.
 	Observe    func(telemetry.Request)
@@ -35,24 +45,41 @@ type Settings struct {
 	Now func() time.Time
 }
 
+// Access decides who may have what; see [access.Chain].
+type Access interface {
+	Needs(path string) bool
+	Check(*access.Request) access.Decision
+}
+
 // Handler answers viewers. It is safe for concurrent use.
 type Handler struct {
-	cfg       Config
-	id        string
-	name      string // id in wire form
-	via       []string
-	origin    http.RoundTripper
-	originURL *url.URL
-	cache     *cache.Cache
-	observe   func(telemetry.Request)
-	log       *slog.Logger
-	metrics   *metrics
-	now       func() time.Time
+	cfg        Config
+	rules      rules
+	id         string
+	name       string // id in wire form
+	via        []string
+	origin     http.RoundTripper
+	originURL  *url.URL
+	trace      func(context.Context) (context.Context, func() (name, address string))
+	cache      *cache.Cache
+	maxObject  int64
+	sliceBytes int64
+	access     Access
+	observe    func(telemetry.Request)
+	log        *slog.Logger
+	metrics    *metrics
+	now        func() time.Time
+
+	prefetch *prefetcher
 
 	fetches *limiter // for the cache
 	passes  *limiter // for one viewer
 
-	exchanges sync.Pool // of *exchange, which are large
+	exchanges sync.Pool  // of *exchange, which are large
+	hits      *sync.Pool // of *hit
+
+	// large are keys of objects that are kept in slices, whole those that the origin gives only whole.
+	large, whole *keySet
 
 	// ctx is the context of fetches: theirs, not that of the viewer who was first.
 	ctx    context.Context
@@ -75,15 +102,26 @@ func New(s Settings) (*Handler, error) {
 		return nil, errors.New("edge: no origin is given")
 	case s.Cache == nil:
 		return nil, errors.New("edge: no cache is given")
+	case len(s.Config.Rules) == 0:
+		return nil, errors.New("edge: no rules are given")
 	}
 	h := &Handler{
-		cfg: s.Config, id: s.ID, name: wireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
-		cache: s.Cache, observe: s.Observe, log: s.Log, now: s.Now,
+		cfg: s.Config, id: s.ID, name: message.WireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
+		trace: s.Trace, cache: s.Cache, maxObject: s.Cache.MaxObject(), sliceBytes: sliceBytesOf(s.Config.SliceBytes, s.Cache.MaxObject()), access: s.Access, observe: s.Observe, log: s.Log, now: s.Now,
+		large: newKeySet(maxLarge), whole: newKeySet(maxLarge),
 		fetches: newLimiter(s.Config.MaxFetches, s.Config.MaxQueue, s.Config.QueueTimeout),
 		passes:  newLimiter(s.Config.MaxPasses, s.Config.MaxQueue, s.Config.QueueTimeout),
 	}
+	h.rules = slices.SortedFunc(slices.Values(s.Config.Rules), func(a, b Rule) int { return len(b.Path) - len(a.Path) })
+	h.hits = newHits(h)
+	h.prefetch = &prefetcher{h: h, slots: make(chan struct{}, s.Config.MaxPrefetches)}
+	if h.trace == nil {
+		h.trace = func(ctx context.Context) (context.Context, func() (string, string)) {
+			return ctx, func() (string, string) { return "", "" }
+		}
+	}
 	h.via = []string{"1.1 weir"}
-	if isToken(s.ID) {
+	if message.IsToken(s.ID) {
 		h.via = []string{"1.1 " + s.ID}
 	}
 	if h.observe == nil {
@@ -128,16 +166,22 @@ func (h *Handler) begin() bool {
 	return true
 }
 
-// ServeHTTP answers GET, HEAD and OPTIONS.
+// ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodOptions {
+	rule := h.rules.of(r.URL.Path)
+	if r.Method == http.MethodOptions && (rule.Forward == ForwardObject || rule.CORS && r.Header.Get("Access-Control-Request-Method") != "") {
 		h.options(w, r)
 		return
 	}
 	x := h.exchanges.Get().(*exchange)
-	*x = exchange{h: h, r: r, w: output{ResponseWriter: w, now: h.now}}
+	*x = exchange{h: h, r: r, rule: rule, w: output{ResponseWriter: w, now: h.now}}
 	x.row.Time = h.now()
+	x.client, x.port = h.client(r)
+	if rule.Forward == ForwardRequest {
+		introduce(r, x.client)
+	}
 	x.answer()
+	x.row.TCP = connection(w)
 	x.finish()
 	// The context of a viewer who is still there ends too, when the listener stops. Returning would then
 	// say that the answer is whole, be it an empty 200.

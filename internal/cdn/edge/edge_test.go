@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,12 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// member is the grammar of a Cache-Status member as this edge may write it: RFC 9211 §2 in the syntax of
+// RFC 8941.
+var member = regexp.MustCompile(`^(?:[A-Za-z*][A-Za-z0-9:/!#$%&'*+\-.^_` + "`" + `|~]*|"(?:[ !#-\[\]-~]|\\["\\])*")` +
+	`(?:; hit|; fwd=(?:bypass|method|uri-miss|vary-miss|miss|request|stale|partial)(?:; fwd-status=[1-5][0-9][0-9])?(?:; collapsed)?(?:; stored)?)` +
+	`(?:; ttl=-?[0-9]{1,15})?(?:; detail=[a-z-]+)?$`)
 
 // originFunc is an origin in the words of a test.
 type originFunc func(*http.Request) (*http.Response, error)
@@ -48,6 +55,7 @@ type harness struct {
 func newHarness(t testing.TB, origin originFunc, change ...func(*Config, *cache.Config)) *harness {
 	t.Helper()
 	cfg, cacheCfg := DefaultConfig(), cache.DefaultConfig()
+	cfg.Rules = MediaRules()
 	for _, f := range change {
 		f(&cfg, &cacheCfg)
 	}

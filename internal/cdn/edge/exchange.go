@@ -1,18 +1,19 @@
 package edge
 
 import (
-	"context"
 	"errors"
-	"io"
+	"maps"
 	"net/http"
-	"strconv"
+	"net/netip"
+	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
 	"github.com/weir-stream/weir/internal/problem"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
@@ -22,9 +23,13 @@ type exchange struct {
 	h      *Handler
 	r      *http.Request
 	w      output
-	target target
+	rule   *Rule
+	target message.Target
+	prefix string // what the viewer's grant is for
+	client netip.Addr
+	port   uint16
 	row    telemetry.Request
-	status cacheStatus
+	status message.CacheStatus
 	fetch  *cache.Fetch
 	// follower says that the bytes come from another request's fetch.
 	follower bool
@@ -35,86 +40,227 @@ type exchange struct {
 // answer writes the answer.
 func (x *exchange) answer() {
 	x.row.CacheStatus = string(cdn.Bypass)
+	targetOf := message.TargetOf
+	if x.rule.Forward == ForwardRequest {
+		targetOf = message.ExactTargetOf
+	}
 	t, ok := targetOf(x.r.URL)
 	if !ok {
 		x.problem(http.StatusBadRequest, "The URL is too long or has characters that no object's name has.")
 		return
 	}
 	x.target = t
-	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+	if !x.allowed() {
+		return
+	}
+	x.row.CMCD, x.row.HasCMCD = cmcd.FromRequest(x.r.URL.RawQuery, x.r.Header)
+	if p, ok := x.w.ResponseWriter.(paced); ok {
+		p.SetPace(pace(x.rule, &x.row))
+	}
+	switch {
+	case x.r.Method == http.MethodGet || x.r.Method == http.MethodHead:
+	case x.rule.Forward == ForwardRequest:
+		x.unsafe()
+		return
+	default:
 		x.w.Header().Set("Allow", allowedMethods)
 		x.problem(http.StatusMethodNotAllowed, "Objects are read with GET or HEAD.")
 		return
 	}
-	l := x.h.cache.Get(t.key, x.row.Time)
+	switch {
+	case x.rule.Upgrade && x.r.Header.Get("Upgrade") != "":
+		x.upgrade()
+	case x.rule.Bypass:
+		x.pass()
+	case x.h.sliceBytes > 0 && x.r.Method == http.MethodGet && x.h.large.has(x.target.Key):
+		x.slices()
+	default:
+		x.lookUp()
+	}
+}
+
+// allowed asks the chain of access checks, and answers if the request is refused.
+func (x *exchange) allowed() bool {
+	chain := x.h.access
+	if chain == nil || !chain.Needs(x.target.Path) {
+		return true
+	}
+	d := chain.Check(&access.Request{
+		Method: x.r.Method, Host: x.r.Host, Path: x.target.Path, RawQuery: x.r.URL.RawQuery, Header: x.r.Header,
+		Client: x.client, TLS: x.r.TLS != nil, Now: x.row.Time,
+	})
+	x.row.Tenant, x.prefix = d.Grant.Tenant, d.Grant.Prefix
+	for name, values := range d.SetHeader {
+		x.w.Header()[name] = values
+	}
+	if d.Allow {
+		if d.Path != "" { // the token was in the path
+			x.rule = x.h.rules.of(d.Path)
+			x.target.SetPath(d.Path)
+		}
+		x.target.Strip(d.StripQuery)
+		return true
+	}
+	x.row.Refusal = d.Reason
+	refuse(&x.w, x.r, d, x.rule.CORS)
+	return false
+}
+
+// lookUp asks the cache, and answers with what it says.
+func (x *exchange) lookUp() {
+	q := cache.Query{Key: x.target.Key, Now: x.row.Time}
+	if x.rule.Forward == ForwardRequest {
+		q.Header = x.r.Header
+	}
+	if x.rule.ObeyRequests {
+		q.Control = freshness.ParseRequest(x.r.Header)
+		if q.Control.NoStore {
+			x.pass()
+			return
+		}
+		q.Probe = q.Control.OnlyIfCached
+	}
+	if x.slicesFirst() {
+		x.slices()
+		return
+	}
+	for again := 0; x.take(x.h.cache.Get(q)); again++ {
+		// The fetch that was waited for has brought another variant: now it is known what they are told
+		// apart by.
+		x.status = message.CacheStatus{}
+		x.follower = false
+		if again == maxAgain {
+			x.pass()
+			return
+		}
+	}
+}
+
+// maxAgain bounds how often a request waits for a fetch and then gets nothing by it.
+const maxAgain = 3
+
+// take answers with what the cache says. It returns true if it should be asked again.
+func (x *exchange) take(l cache.Lookup) bool {
 	x.row.MissReason = string(l.Reason)
 	switch {
 	case l.Pass:
 		x.pass()
-	case l.Fill != nil:
-		x.wait(l)
-	default:
+	case l.Object != nil:
+		if l.Leader { // stale-while-revalidate
+			close(x.h.lead(l.Fill, x).gone)
+		}
 		x.cached(l)
+	case l.Fill != nil:
+		return x.wait(l)
+	default:
+		x.status.Forward = message.NotForwarded
+		x.status.Detail = "only-if-cached"
+		x.problem(http.StatusGatewayTimeout, "The object is not in the cache, and nothing else was asked for.")
 	}
+	return false
 }
 
 // cached answers with an object that the cache had.
 func (x *exchange) cached(l cache.Lookup) {
 	o := l.Object
 	defer o.Release()
-	x.status.hasTTL, x.status.ttl = true, o.TTL(x.row.Time)
+	x.status.HasTTL, x.status.TTL = true, o.TTL(x.row.Time)
 	switch {
 	case l.Stale:
 		x.row.CacheStatus = string(cdn.Stale)
-		x.status.detail = "stale-if-error"
+		if l.Fill == nil && !o.Fresh(x.row.Time) {
+			x.status.Detail = "stale-if-error"
+		} else {
+			x.status.Detail = "stale-while-revalidate"
+		}
 	case !o.Complete():
 		x.row.CacheStatus = string(cdn.Collapsed)
-		x.row.MissReason = string(o.Fetch.Reason)
 		x.follower = true
 		x.fetch = o.Fetch
-		x.status.forward = forwardOf(o.Fetch.Reason)
-		x.status.forwardStatus = o.Fetch.Status
-		x.status.collapsed = true
+		x.row.MissReason = string(o.Fetch.Reason)
+		x.status.Forward = message.ForwardOf(o.Fetch.Reason)
+		x.status.ForwardStatus = o.Fetch.Status
+		x.status.Collapsed = true
 	default:
 		x.row.CacheStatus = string(cdn.Hit)
 	}
 	x.send(o)
 }
 
-// wait waits for a fill, which it leads or not, and answers with its outcome.
-func (x *exchange) wait(l cache.Lookup) {
+// wait waits for a fill, which it leads or not, and answers with its outcome. It returns true if that is of
+// no use to this request.
+func (x *exchange) wait(l cache.Lookup) bool {
 	x.row.CacheStatus = string(cdn.Miss)
-	x.status.forward = forwardOf(l.Reason)
+	x.status.Forward = message.ForwardOf(l.Reason)
 	var f *flight
 	if l.Leader {
-		f = x.h.lead(l.Fill, x.target)
+		f = x.h.lead(l.Fill, x)
 		defer close(f.gone)
 	} else {
 		x.row.CacheStatus = string(cdn.Collapsed)
-		x.status.collapsed = true
+		x.status.Collapsed = true
 		x.follower = true
 	}
 	since := x.h.now()
+	if f != nil {
+		x.relayInterim(f)
+	}
 	out, err := l.Fill.Wait(x.r.Context())
 	if x.follower {
-		x.row.CollapsedWait = x.h.now().Sub(since)
+		x.row.CollapsedWait += x.h.now().Sub(since)
 	}
 	if err != nil {
 		x.row.Aborted = true
-		return
+		return false
 	}
 	x.fetch = out.Fetch
 	if out.Fetch != nil {
-		x.status.forwardStatus = out.Fetch.Status
+		x.status.ForwardStatus = out.Fetch.Status
 	}
 	switch {
 	case out.Pass:
 		x.notShared(f)
+	case out.Object == nil && errors.Is(out.Err, errSliced):
+		x.slices()
+	case out.Object == nil && errors.Is(out.Err, errWhole):
+		x.lookUp()
 	case out.Object == nil:
 		x.fail(out.Err)
+	case x.follower && x.rule.Forward == ForwardRequest && !out.Object.Matches(x.r.Header):
+		out.Object.Release()
+		return true
 	default:
 		defer out.Object.Release()
+		if f != nil && !out.Stale {
+			maps.Copy(x.w.Header(), f.personal)
+		}
 		x.filled(out)
+	}
+	return false
+}
+
+// relayInterim hands on what the origin says before its answer (RFC 9110 §15.2), until that comes.
+func (x *exchange) relayInterim(f *flight) {
+	for {
+		select {
+		case i := <-f.interim:
+			header := x.w.Header()
+			before := make([]string, 0, len(i.header))
+			for name, values := range i.header {
+				if _, ok := header[name]; !ok {
+					before = append(before, name)
+					header[name] = values
+				}
+			}
+			x.w.ResponseWriter.WriteHeader(i.status)
+			for _, name := range before {
+				delete(header, name)
+			}
+		case <-f.fill.Done():
+			return
+		case <-x.r.Context().Done():
+			return
+		}
 	}
 }
 
@@ -124,15 +270,15 @@ func (x *exchange) filled(out cache.Outcome) {
 	switch {
 	case out.Stale:
 		x.row.CacheStatus = string(cdn.Stale)
-		x.status.hasTTL = true
-		x.status.detail = "stale-if-error"
+		x.status.HasTTL = true
+		x.status.Detail = "stale-if-error"
 	case out.Stored:
-		x.status.hasTTL = true
-		x.status.stored = !x.follower && out.Fetch.Status != http.StatusNotModified
+		x.status.HasTTL = true
+		x.status.Stored = !x.follower && out.Fetch.Status != http.StatusNotModified
 	case o.Status < 400:
 		x.row.MissReason = string(cdn.Uncacheable)
 	}
-	x.status.ttl = o.TTL(x.h.now())
+	x.status.TTL = o.TTL(x.h.now())
 	x.send(o)
 }
 
@@ -140,7 +286,7 @@ func (x *exchange) filled(out cache.Outcome) {
 // viewer's flight, nil for all others.
 func (x *exchange) notShared(f *flight) {
 	x.row.CacheStatus, x.row.MissReason = string(cdn.Miss), string(cdn.Uncacheable)
-	x.status.collapsed = false
+	x.status.Collapsed = false
 	x.follower = false
 	if f == nil {
 		x.pass()
@@ -173,8 +319,8 @@ func (x *exchange) fail(err error) {
 	if f.status == http.StatusServiceUnavailable {
 		x.w.Header().Set("Retry-After", "1")
 	}
-	x.status.detail = f.token
-	x.h.log.Debug("the origin failed", "key", x.target.key, "error", err)
+	x.status.Detail = f.token
+	x.h.log.Debug("the origin failed", "key", x.target.Key, "error", err)
 	x.problem(f.status, f.detail)
 }
 
@@ -191,254 +337,34 @@ func (x *exchange) refused(err error) {
 // problem answers with an error of the edge's own.
 func (x *exchange) problem(status int, detail string) {
 	header := x.w.Header()
-	addCORS(header)
+	if x.rule.CORS {
+		addCORS(header)
+	}
 	if x.row.CacheStatus != string(cdn.Bypass) {
-		header["Cache-Status"] = []string{x.status.encode(x.h.name)}
+		header["Cache-Status"] = []string{x.status.Encode(x.h.name)}
 	}
 	problem.Write(&x.w, x.r, status, detail)
 }
 
-// send answers with an object of the cache.
-func (x *exchange) send(o *cache.Object) {
-	header := x.w.Header()
-	for name, values := range o.Header {
-		header[name] = values
+// refuse answers what the access chain does not let through. The client is told the status and nothing more.
+func refuse(w http.ResponseWriter, r *http.Request, d access.Decision, cors bool) {
+	header := w.Header()
+	if cors {
+		addCORS(header)
 	}
-	header["Age"] = []string{strconv.FormatInt(int64(o.Age(x.h.now())/time.Second), 10)}
-	// Members nearer to the origin come first (RFC 9211 §2).
-	header["Cache-Status"] = append(header["Cache-Status"], x.status.encode(x.h.name))
-
-	length := o.Length()
-	part := span{0, length}
-	status := o.Status
-	if status == http.StatusOK {
-		header["Accept-Ranges"] = acceptRanges
-		if notModified(x.r.Header, o.ETag, o.LastModified) {
-			x.notModified()
-			return
-		}
-		asked := x.r.Header.Get("Range")
-		if asked != "" && x.r.Method == http.MethodGet && rangeApplies(x.r.Header, o.ETag, header.Get("Last-Modified")) {
-			if length < 0 {
-				// Content-Range needs the length, which the end tells.
-				if !x.waitForLength(o) {
-					return
-				}
-				length = o.Length()
-				part.end = length
-			}
-			if length < 0 {
-				asked = "" // outgrew the cache; the whole then
-			}
-			switch requested, result := parseRange(asked, length); result {
-			case onePart:
-				part = requested
-				status = http.StatusPartialContent
-				header["Content-Range"] = []string{contentRange(part, length)}
-			case unsatisfiable:
-				x.unsatisfiable(length)
-				return
-			case wholeObject:
-			}
-		}
+	if d.RetryAfter > 0 {
+		header.Set("Retry-After", retryAfter(d.RetryAfter))
 	}
-	if length >= 0 && status != http.StatusNoContent {
-		header["Content-Length"] = []string{strconv.FormatInt(part.end-part.start, 10)}
-	}
-	if x.r.Method == http.MethodHead || part.start == part.end {
-		x.w.WriteHeader(status)
+	header.Set("Cache-Control", "no-store")
+	if len(d.Body) > 0 { // a challenge for browsers
+		header.Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(d.Status)
+		_, _ = w.Write(d.Body)
 		return
 	}
-	x.copy(o, part, status)
+	problem.Write(w, r, d.Status, strings.ToLower(http.StatusText(d.Status)))
 }
 
-var acceptRanges = []string{"bytes"}
-
-func (x *exchange) notModified() {
-	header := x.w.Header()
-	delete(header, "Content-Type")
-	delete(header, "Content-Encoding")
-	delete(header, "Accept-Ranges")
-	if len(header["Etag"]) > 0 {
-		delete(header, "Last-Modified") // the ETag says more (RFC 9110 §15.4.5)
-	}
-	x.w.WriteHeader(http.StatusNotModified)
-}
-
-func (x *exchange) unsatisfiable(length int64) {
-	header := x.w.Header()
-	delete(header, "Etag")
-	delete(header, "Last-Modified")
-	delete(header, "Content-Encoding")
-	header["Content-Type"] = []string{problem.ContentType}
-	header["Content-Range"] = []string{"bytes */" + strconv.FormatInt(length, 10)}
-	header["Cache-Control"] = []string{"no-store"}
-	body := problem.Encode(http.StatusRequestedRangeNotSatisfiable, "The object has no such bytes.")
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
-	x.w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
-	_, _ = x.w.Write(body)
-}
-
-// waitForLength waits until the object's length is known; false if the request has been answered
-// meanwhile.
-func (x *exchange) waitForLength(o *cache.Object) bool {
-	since := x.h.now()
-	err := o.WaitLength(x.r.Context())
-	if x.follower {
-		x.row.CollapsedWait += x.h.now().Sub(since)
-	}
-	if err != nil {
-		x.brokenOff(o, err)
-		return false
-	}
-	return true
-}
-
-// copy writes the head and the part of the object, as its bytes come.
-func (x *exchange) copy(o *cache.Object, part span, status int) {
-	reader := o.Open(part.start, part.end)
-	defer reader.Close()
-	ctx := x.r.Context()
-	for {
-		p, err := x.next(ctx, reader)
-		if errors.Is(err, io.EOF) {
-			if x.w.status == 0 {
-				x.w.WriteHeader(status)
-			}
-			return
-		}
-		if err != nil {
-			x.brokenOff(o, err)
-			return
-		}
-		if x.w.status == 0 {
-			x.w.WriteHeader(status)
-		}
-		if _, err := x.w.Write(p); err != nil {
-			x.row.Aborted = true
-			return
-		}
-	}
-}
-
-// next returns the reader's next bytes. Before it waits for any, what has been written is sent on its
-// way.
-func (x *exchange) next(ctx context.Context, reader *cache.Reader) ([]byte, error) {
-	if !reader.Waits() {
-		return reader.Next(ctx)
-	}
-	if x.w.status != 0 {
-		x.w.flush()
-	}
-	since := x.h.now()
-	p, err := reader.Next(ctx)
-	if x.follower {
-		x.row.CollapsedWait += x.h.now().Sub(since)
-	}
-	return p, err
-}
-
-// brokenOff ends an answer whose body will not come: because the viewer has gone, or the fill has ended
-// early. Before the head has been written there is still an honest answer.
-func (x *exchange) brokenOff(o *cache.Object, err error) {
-	switch {
-	case x.r.Context().Err() != nil:
-		x.row.Aborted = true
-	case x.w.status == 0:
-		header := x.w.Header()
-		for name := range o.Header {
-			delete(header, name)
-		}
-		for _, name := range []string{"Age", "Cache-Status", "Content-Length", "Content-Range", "Accept-Ranges"} {
-			delete(header, name)
-		}
-		x.status.stored, x.status.hasTTL = false, false
-		x.fail(err)
-	default:
-		x.broken = true
-	}
-}
-
-// finish completes the row and hands it on.
-func (x *exchange) finish() {
-	h, r, row := x.h, x.r, &x.row
-	end := h.now()
-	row.Duration = end.Sub(row.Time)
-	if first := x.w.first; !first.IsZero() {
-		row.TTFB = first.Sub(row.Time)
-	} else if x.w.status != 0 {
-		row.TTFB = row.Duration
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		id = uuid.New() // no random source at all would have panicked
-	}
-	row.ID, row.Edge = id, h.id
-	row.Client, row.ClientPort = h.client(r)
-	row.UserAgent, row.Referer = telemetry.Clip(r.UserAgent()), telemetry.Clip(r.Referer())
-	row.Method, row.Host, row.Proto = telemetry.Clip(r.Method), telemetry.Clip(r.Host), r.Proto
-	row.Path, row.Query = x.target.path, x.target.query
-	if x.target.key == "" {
-		row.Path = r.URL.Path
-		row.Query = cmcd.StripQuery(r.URL.RawQuery)
-	}
-	row.Path, row.Query = telemetry.Clip(row.Path), telemetry.Clip(row.Query)
-	row.Stream = streamOf(row.Path)
-	row.Kind = string(cdn.KindOf(row.Path))
-	row.Range = telemetry.Clip(r.Header.Get("Range"))
-	row.Status, row.Bytes = x.w.status, x.w.bytes
-	row.ContentType = x.w.Header().Get("Content-Type")
-	if r.Context().Err() != nil && x.w.err != nil {
-		row.Aborted = true
-	}
-	if f := x.fetch; f != nil {
-		row.OriginStatus, row.OriginTTFB, row.OriginDuration = f.Status, f.TTFB, f.Duration()
-	}
-	row.CMCD, row.HasCMCD = cmcd.FromRequest(r.URL.RawQuery, r.Header)
-	h.metrics.answered(row)
-	h.observe(*row)
-}
-
-// output is the way to the viewer. It knows what was written on it.
-type output struct {
-	http.ResponseWriter
-	now    func() time.Time
-	status int
-	bytes  int64
-	first  time.Time // when the first byte was handed on
-	err    error
-}
-
-func (w *output) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *output) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *output) Write(p []byte) (int, error) {
-	if w.first.IsZero() {
-		w.first = w.now()
-	}
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	if err != nil {
-		w.err = err
-	}
-	return n, err
-}
-
-// flush sends what has been written. A writer that cannot is one that does not hold anything back.
-func (w *output) flush() {
-	if w.first.IsZero() {
-		w.first = w.now()
-	}
-	if err := http.NewResponseController(w.ResponseWriter).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		w.err = err
-	}
+func retryAfter(d time.Duration) string {
+	return formatInt(int64((d + time.Second - 1) / time.Second))
 }

@@ -4,21 +4,46 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn"
 	"github.com/weir-stream/weir/internal/cdn/cache"
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
 )
 
 // flight is a fetch for the cache, and the viewer who caused it.
 type flight struct {
 	fill   *cache.Fill
-	target target
+	rule   *Rule
+	target message.Target
+	// viewer is the header of that viewer's request, and what else the origin may be told of it, where the
+	// rule forwards requests.
+	viewer http.Header
+	// slice is the number of the slice that is wanted, -1 for the whole object.
+	slice int64
+	// ahead says that nobody has asked yet.
+	ahead bool
+	// personal are fields of the answer that are for that viewer only; set before the fill ends.
+	personal http.Header
+	// interim takes what the origin says before its answer.
+	interim chan interim
 	// handoff takes the answer to that viewer if nobody else may have it; gone is closed when the
 	// viewer no longer waits.
 	handoff chan passed
 	gone    chan struct{}
 }
+
+// interim is an informational answer (RFC 9110 §15.2).
+type interim struct {
+	status int
+	header http.Header
+}
+
+// maxInterim bounds the informational answers of which a viewer is told.
+const maxInterim = 8
 
 // passed is an answer that is for one viewer. Whoever has it closes the body, then calls cancel.
 type passed struct {
@@ -33,22 +58,39 @@ func (p passed) close() {
 }
 
 // lead sees to it that the fill ends: it starts its fetch.
-func (h *Handler) lead(fill *cache.Fill, t target) *flight {
-	f := &flight{fill: fill, target: t, handoff: make(chan passed), gone: make(chan struct{})}
+func (h *Handler) lead(fill *cache.Fill, x *exchange) *flight {
+	f := newFlight(fill, x.rule, x.target, -1)
+	h.start(f, x)
+	return f
+}
+
+func newFlight(fill *cache.Fill, rule *Rule, t message.Target, slice int64) *flight {
+	return &flight{
+		fill: fill, rule: rule, target: t, slice: slice,
+		interim: make(chan interim, maxInterim), handoff: make(chan passed), gone: make(chan struct{}),
+	}
+}
+
+// start starts the flight's fetch.
+func (h *Handler) start(f *flight, x *exchange) {
+	if f.rule.Forward == ForwardRequest {
+		// A copy: the fetch goes on when the viewer's request is over.
+		f.viewer = f.rule.forwarded(x.r)
+	}
 	if !h.begin() {
-		fill.Fail(errClosing, nil, h.now())
-		return f
+		f.fill.Fail(errClosing, nil, h.now())
+		return
 	}
 	go func() {
 		defer h.running.Done()
 		h.fetch(f)
 	}()
-	return f
 }
 
 // fetch asks the origin and fills the cache. It has the handler's context: a viewer who goes away does
 // not end what others wait for, and an object that one viewer wanted is wanted again soon.
 func (h *Handler) fetch(f *flight) {
+	since := h.now()
 	if err := h.fetches.acquire(h.ctx); err != nil {
 		h.metrics.refused.Inc()
 		f.fill.Fail(err, nil, h.now())
@@ -59,66 +101,78 @@ func (h *Handler) fetch(f *flight) {
 	fillTimer := time.AfterFunc(h.cfg.FillTimeout, func() { cancel(errFillTimeout) })
 	defer fillTimer.Stop()
 
+	queued := h.now().Sub(since)
+	request := h.request(ctx, http.MethodGet, f.rule, f.target, f.viewer)
 	stale := f.fill.Stale()
-	request := h.request(ctx, http.MethodGet, f.target)
 	if stale != nil {
 		addValidators(request.Header, stale)
 	}
+	if f.slice >= 0 {
+		first := f.slice * h.sliceBytes
+		request.Header.Set("Range", "bytes="+formatInt(first)+"-"+formatInt(first+h.sliceBytes-1))
+	}
+	request = request.WithContext(h.tellInterim(request.Context(), f))
 	response, fetch, err := h.ask(request, cancel, f.fill.Reason) //nolint:bodyclose // closed below, by every way that the answer can go
 	if err != nil {
 		cancel(nil)
 		f.fill.Fail(err, fetch, h.now())
 		return
 	}
-	received := fetch.Started.Add(fetch.TTFB)
-	kind := cdn.KindOf(f.target.path)
+	if stale != nil && response.StatusCode == http.StatusNotModified && !freshness.MatchesStored(stale.Header, response.Header) {
+		// It speaks of another state of the object (RFC 9111 §4.3.4): ask for that.
+		_ = response.Body.Close()
+		for _, name := range []string{"If-None-Match", "If-Modified-Since"} {
+			request.Header.Del(name)
+		}
+		if response, fetch, err = h.ask(request, cancel, f.fill.Reason); err != nil { //nolint:bodyclose // closed below, as the first
+			cancel(nil)
+			f.fill.Fail(err, fetch, h.now())
+			return
+		}
+		stale = nil
+	}
+	fetch.Queued = queued
+	p := passed{response, fetch, cancel}
 	switch {
 	case response.StatusCode == http.StatusNotModified && stale != nil:
-		passed{response, fetch, cancel}.close()
+		p.close()
 		fetch.End(h.now().Sub(fetch.Started))
-		header := updated(stale.Header, response.Header)
-		// Age is not stored, but counts for how old the answer is.
-		forAge := header.Clone()
-		forAge["Age"] = response.Header["Age"]
-		if len(forAge["Age"]) == 0 {
-			delete(forAge, "Age")
-		}
-		fresh := h.cache.Evaluate(kind, stale.Status, forAge, fetch.Started, received)
-		f.fill.Revalidated(header, fresh, fetch)
+		f.fill.Revalidated(h.revalidated(f, stale, response, fetch))
 		return
 	case response.StatusCode == http.StatusNotModified:
-		passed{response, fetch, cancel}.close()
+		p.close()
 		f.fill.Fail(fmt.Errorf("%w: 304 to a request without conditions", errOrigin), fetch, h.now())
 		return
-	case response.StatusCode >= 500 && f.fill.CanServeStale(h.now()):
-		passed{response, fetch, cancel}.close()
+	case freshness.OriginFailed(response.StatusCode) && f.fill.CanServeStale(h.now()):
+		p.close()
 		f.fill.Fail(fmt.Errorf("%w: status %d", errOrigin, response.StatusCode), fetch, h.now())
 		return
 	}
-
-	fresh := h.cache.Evaluate(kind, response.StatusCode, response.Header, fetch.Started, received)
-	if fresh.Share {
-		object, err := f.fill.Store(cache.Head{
-			Status: response.StatusCode, Header: forViewers(response.Header),
-			Length: response.ContentLength, Freshness: fresh, Fetch: fetch,
-		})
+	head, err := h.head(f, response, fetch)
+	if err != nil {
+		p.close()
+		f.fill.Fail(err, fetch, h.now())
+		return
+	}
+	if head.Share {
+		object, err := f.fill.Store(head)
 		if err == nil {
 			h.metrics.filling.Inc()
 			err = object.FillFrom(ctx, response.Body)
 			h.metrics.filling.Dec()
 			if err != nil {
 				h.metrics.broken.Inc()
-				h.log.Debug("a fill broke off", "key", f.target.key, "error", err, "cause", context.Cause(ctx))
+				h.log.Debug("a fill broke off", "key", f.target.Key, "error", err, "cause", context.Cause(ctx))
 			} else {
 				fetch.End(h.now().Sub(fetch.Started))
+				h.prefetch.playlist(f, object)
 			}
-			passed{response, fetch, cancel}.close()
+			p.close()
 			return
 		}
 	}
 	fillTimer.Stop()
 	f.fill.Pass(fetch, h.now())
-	p := passed{response, fetch, cancel}
 	select {
 	case f.handoff <- p:
 	case <-f.gone:
@@ -128,21 +182,110 @@ func (h *Handler) fetch(f *flight) {
 	}
 }
 
-// request makes the origin's request for t. It carries nothing of a viewer.
-func (h *Handler) request(ctx context.Context, method string, t target) *http.Request {
+// head returns what the cache is told of an answer. The error ends the fill without an object.
+func (h *Handler) head(f *flight, response *http.Response, fetch *cache.Fetch) (cache.Head, error) {
+	tags, dropped := freshness.Tags(response.Header)
+	h.metrics.droppedTags.Add(float64(dropped))
+	head := cache.Head{
+		Status: response.StatusCode, Length: response.ContentLength, Request: f.viewer,
+		Live: f.rule.Live, Tags: tags, Fetch: fetch,
+	}
+	x := h.exchangeOf(f, response, fetch)
+	if f.slice >= 0 {
+		part, err := h.slice(f, response)
+		if err != nil {
+			return cache.Head{}, err
+		}
+		if part {
+			x.Status = http.StatusOK // it is kept as the whole would be
+		}
+	}
+	head.Freshness = h.cache.Freshness().Evaluate(x)
+	if f.ahead && response.StatusCode >= http.StatusBadRequest {
+		head.Store = false // what is not there yet may be when somebody asks
+	}
+	if f.rule.Forward == ForwardObject {
+		head.Vary = nil // the origin is always asked in the same words
+	}
+	head.Header = h.forViewers(f.rule, response.Header)
+	if f.rule.Forward == ForwardRequest {
+		f.personal = withheld(response.Header, head.Header)
+	}
+	if f.slice < 0 && head.Share && head.Store && h.tooLarge(f, response) {
+		return cache.Head{}, errSliced
+	}
+	return head, nil
+}
+
+// revalidated returns the head of an object that the origin has said is unchanged.
+func (h *Handler) revalidated(f *flight, stale *cache.Object, response *http.Response, fetch *cache.Fetch) cache.Head {
+	status := stale.Status
+	if f.slice >= 0 && status == http.StatusPartialContent {
+		status = http.StatusOK
+	}
+	header, fresh := h.cache.Freshness().Revalidate(stale.Header, status, h.exchangeOf(f, response, fetch))
+	if f.rule.Forward == ForwardObject {
+		fresh.Vary = nil
+	}
+	if f.rule.CORS {
+		replaceCORS(header)
+	}
+	tags, _ := freshness.Tags(header)
+	return cache.Head{Status: stale.Status, Header: header, Request: f.viewer, Tags: tags, Fetch: fetch, Freshness: fresh}
+}
+
+// exchangeOf returns what decides about an answer's freshness.
+func (h *Handler) exchangeOf(f *flight, response *http.Response, fetch *cache.Fetch) freshness.Exchange {
+	return freshness.Exchange{
+		Kind: cdn.KindOf(f.target.Path), Method: http.MethodGet, Status: response.StatusCode,
+		Request: f.viewer, Response: response.Header, Requested: fetch.Started, Received: fetch.Started.Add(fetch.TTFB),
+	}
+}
+
+// tellInterim makes the origin's informational answers known to the viewer who waits.
+func (h *Handler) tellInterim(ctx context.Context, f *flight) context.Context {
+	if f.rule.Forward != ForwardRequest {
+		return ctx
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			if code == http.StatusSwitchingProtocols || code == http.StatusContinue {
+				return nil
+			}
+			select {
+			case f.interim <- interim{code, h.forViewers(f.rule, http.Header(header))}:
+			default: // more than a viewer is told of
+			}
+			return nil
+		},
+	})
+}
+
+// request makes the origin's request for t. It carries nothing of a viewer but what the rule lets through.
+func (h *Handler) request(ctx context.Context, method string, rule *Rule, t message.Target, viewer http.Header) *http.Request {
 	r := &http.Request{
-		Method: method, URL: originURL(h.originURL, t), Host: h.originURL.Host,
+		Method: method, URL: message.OriginURL(h.originURL, t), Host: h.originURL.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{
+	}
+	if rule.Forward == ForwardRequest {
+		r.Header = viewer.Clone()
+		r.Header["Via"] = append(r.Header["Via"], h.via...)
+	} else {
+		r.Header = http.Header{
 			"User-Agent":      {"weir-edge"},
 			"Accept-Encoding": {"identity"},
 			"Via":             h.via,
-		},
+		}
 	}
 	return r.WithContext(ctx)
 }
 
 func addValidators(h http.Header, o *cache.Object) {
+	switch o.Status {
+	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusPartialContent:
+	default:
+		return // a 304 would revive an error that is over
+	}
 	if o.ETag != "" {
 		h.Set("If-None-Match", o.ETag)
 	}
@@ -155,7 +298,9 @@ func addValidators(h http.Header, o *cache.Object) {
 func (h *Handler) ask(r *http.Request, cancel context.CancelCauseFunc, reason cdn.MissReason) (*http.Response, *cache.Fetch, error) {
 	timer := time.AfterFunc(h.cfg.HeadTimeout, func() { cancel(errHeadTimeout) })
 	fetch := &cache.Fetch{Started: h.now(), Reason: reason}
-	response, err := h.origin.RoundTrip(r)
+	ctx, whence := h.trace(r.Context())
+	response, err := h.origin.RoundTrip(r.WithContext(ctx))
+	fetch.Origin, fetch.Address = whence()
 	inTime := timer.Stop()
 	d := h.now().Sub(fetch.Started)
 	if err == nil && !inTime {

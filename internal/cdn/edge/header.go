@@ -2,20 +2,14 @@ package edge
 
 import (
 	"net/http"
-	"net/textproto"
-	"slices"
+	"net/netip"
 	"strings"
+
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
 )
 
-// hopByHop are the fields that are for one connection only (RFC 9110 §7.6.1).
-var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
-	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// ours are fields that the edge writes itself, or that must not reach a viewer who shares an answer.
-var ours = []string{
-	"Age", "Content-Length", "Set-Cookie", "Set-Cookie2",
+// corsFields are those that the edge writes itself where it answers for the origin.
+var corsFields = []string{
 	"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Allow-Headers",
 	"Access-Control-Allow-Methods", "Access-Control-Expose-Headers", "Access-Control-Max-Age",
 	"Timing-Allow-Origin",
@@ -45,50 +39,81 @@ func addCORS(h http.Header) {
 	h["Timing-Allow-Origin"] = anyOrigin
 }
 
-// forViewers returns the header with which an answer of the origin is given to viewers: without the
-// fields that are not for them, with CORS.
-func forViewers(h http.Header) http.Header {
-	out := make(http.Header, len(h)+3)
-	for name, values := range h {
-		if !dropped(name) {
-			out[name] = slices.Clip(slices.Clone(values))
-		}
+// forViewers returns the header with which an answer of the origin is kept and given to viewers: without the
+// fields that are for one connection or for one viewer, and where the rule says so with CORS.
+func (h *Handler) forViewers(rule *Rule, header http.Header) http.Header {
+	out := h.cache.Freshness().Stored(header)
+	delete(out, "Content-Length")
+	if rule.Forward == ForwardObject {
+		delete(out, "Set-Cookie")
+		delete(out, "Set-Cookie2")
 	}
-	for name := range connectionFields(h) {
-		delete(out, name)
+	if rule.CORS {
+		replaceCORS(out)
 	}
-	addCORS(out)
 	return out
 }
 
-// updated returns the stored header with the fields of a 304 in their place (RFC 9111 §3.2).
-func updated(stored, fresh http.Header) http.Header {
-	out := make(http.Header, len(stored))
-	for name, values := range stored {
+// withheld returns the fields of an answer that are not kept, but are for whoever asked: cookies, and what
+// no-cache="..." and private="..." name (RFC 9111 §5.2.2.4, §5.2.2.7).
+func withheld(answer, kept http.Header) http.Header {
+	var out http.Header
+	for name, values := range freshness.EndToEnd(answer) {
+		if _, ok := kept[name]; ok || name == "Age" || name == "Content-Length" {
+			continue
+		}
+		if out == nil {
+			out = make(http.Header)
+		}
 		out[name] = values
 	}
-	for name, values := range forViewers(fresh) {
-		switch name {
-		case "Content-Encoding", "Content-Range", "Content-Type":
-			// They speak of the body, which stays.
-		default:
-			out[name] = values
-		}
+	return out
+}
+
+// replaceCORS puts the edge's CORS in the place of the origin's.
+func replaceCORS(h http.Header) {
+	for _, name := range corsFields {
+		delete(h, name)
+	}
+	addCORS(h)
+}
+
+// notForwarded are the fields of a viewer's request that are for the edge: what is for one connection, what
+// asks the cache for something, and CMCD.
+var notForwarded = []string{
+	"Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since",
+	"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cmcd-Status",
+}
+
+// forwarded returns what the origin is told of a viewer's request.
+func (rule *Rule) forwarded(r *http.Request) http.Header {
+	out := freshness.EndToEnd(r.Header).Clone()
+	for _, name := range notForwarded {
+		delete(out, name)
+	}
+	if !rule.ObeyRequests {
+		// A no-store that does not count here must not keep the answer from being shared either.
+		delete(out, "Cache-Control")
+		delete(out, "Pragma")
+	}
+	if out["User-Agent"] == nil {
+		out["User-Agent"] = []string{""} // or net/http would add its own
 	}
 	return out
 }
 
-func dropped(name string) bool { return slices.Contains(hopByHop, name) || slices.Contains(ours, name) }
-
-// connectionFields are the fields that Connection names.
-func connectionFields(h http.Header) map[string]bool {
-	names := map[string]bool{}
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name)); name != "" {
-				names[name] = true
-			}
-		}
+// introduce writes into a viewer's request what the origin is told of the viewer beside it. It is done before
+// the cache is asked, as answers may vary on it. What the viewer itself has written there is not believed.
+func introduce(r *http.Request, client netip.Addr) {
+	delete(r.Header, "Forwarded")
+	delete(r.Header, "X-Forwarded-For")
+	if client.IsValid() {
+		r.Header["X-Forwarded-For"] = []string{client.String()}
 	}
-	return names
+	proto := "http"
+	if r.TLS != nil {
+		proto = "https"
+	}
+	r.Header["X-Forwarded-Proto"] = []string{proto}
+	r.Header["X-Forwarded-Host"] = []string{r.Host}
 }

@@ -20,6 +20,9 @@ type metrics struct {
 	filling    prometheus.Gauge
 	broken     prometheus.Counter
 	refused    prometheus.Counter
+
+	droppedTags prometheus.Counter
+	prefetches  *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, h *Handler) (*metrics, error) {
@@ -57,12 +60,18 @@ func newMetrics(r prometheus.Registerer, h *Handler) (*metrics, error) {
 		}),
 		broken:  counter("weir_cdn_edge_broken_fills_total", "Objects that the origin has not sent to their end."),
 		refused: counter("weir_cdn_edge_refused_fetches_total", "Fetches refused because as many ran and waited as may."),
+
+		prefetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_cdn_edge_prefetches_total",
+			Help: "What players announced, by what came of it: started, held (already there), busy (no place), refused (not beside what was asked for).",
+		}, []string{"result"}),
+		droppedTags: counter("weir_cdn_edge_dropped_tags_total", "Tags of answers that are too many or too long; a purge by them misses the object."),
 	}
 	if r == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.bytes, m.ttfb, m.aborted, m.preflights, m.fetches, m.fetchTTFB, m.filling, m.broken, m.refused,
+		m.requests, m.bytes, m.ttfb, m.aborted, m.preflights, m.fetches, m.fetchTTFB, m.filling, m.broken, m.refused, m.droppedTags, m.prefetches,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "weir_cdn_edge_queued_fetches",
 			Help: "Fetches that wait for another to end.",

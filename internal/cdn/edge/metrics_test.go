@@ -17,11 +17,13 @@ import (
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	c, err := cache.New(cache.Settings{Config: cache.DefaultConfig(), Registerer: registry})
+	cfg := DefaultConfig()
+	cfg.Rules = MediaRules()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h, err := New(Settings{
-		Config: DefaultConfig(), ID: "edge-1", OriginURL: &url.URL{Scheme: "http", Host: "o"}, Cache: c, Registerer: registry,
+		Config: cfg, ID: "edge-1", OriginURL: &url.URL{Scheme: "http", Host: "o"}, Cache: c, Registerer: registry,
 		Origin: originFunc(func(*http.Request) (*http.Response, error) {
 			return reply(200, "12345", "Cache-Control", "max-age=60"), nil
 		}),

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
 )
 
 // relayBytes is how much of a passed body is held.
@@ -15,12 +17,44 @@ const relayBytes = 64 << 10
 
 // passedFields are the fields of a viewer's request that go to the origin when the answer is for that
 // viewer alone. They speak of the object, not of the viewer.
-var passedFields = []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"}
+var passedFields = []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"}
 
 // pass asks the origin for this request alone.
 func (x *exchange) pass() {
 	x.row.CacheStatus, x.row.MissReason = string(cdn.Miss), string(cdn.Uncacheable)
-	x.status = cacheStatus{forward: uriMiss}
+	x.status = message.CacheStatus{Forward: message.URIMiss}
+	if x.rule.Bypass {
+		x.row.CacheStatus, x.row.MissReason = string(cdn.Bypass), ""
+		x.status.Forward = message.Bypass
+	}
+	x.direct(nil)
+}
+
+// unsafe hands on a request that may change something at the origin. What it has changed is taken out of the
+// cache (RFC 9111 §4.4).
+func (x *exchange) unsafe() {
+	x.row.CacheStatus = string(cdn.Bypass)
+	x.status = message.CacheStatus{Forward: message.Method}
+	x.direct(func(response *http.Response) {
+		if !freshness.Invalidates(x.r.Method, response.StatusCode) {
+			return
+		}
+		target := *x.r.URL
+		target.Scheme, target.Host = "http", x.r.Host
+		for _, u := range freshness.Invalidated(&target, response.Header) {
+			if t, ok := message.ExactTargetOf(u); ok {
+				x.h.cache.Invalidate(t.Key)
+				x.h.large.forget(t.Key)
+			}
+		}
+		if groups, _ := freshness.InvalidatedGroups(response.Header); len(groups) > 0 {
+			x.h.cache.InvalidateTags(groups)
+		}
+	})
+}
+
+// direct asks the origin for this viewer and hands on what it says; seen is told of the answer's head.
+func (x *exchange) direct(seen func(*http.Response)) {
 	x.fetch = nil
 	if err := x.h.passes.acquire(x.r.Context()); err != nil {
 		x.refused(err)
@@ -28,11 +62,14 @@ func (x *exchange) pass() {
 	}
 	defer x.h.passes.release()
 	ctx, cancel := context.WithCancelCause(x.r.Context())
-	request := x.h.request(ctx, x.r.Method, x.target)
+	request := x.h.request(ctx, x.r.Method, x.rule, x.target, x.viewer())
 	for _, name := range passedFields {
 		if values := x.r.Header[name]; len(values) > 0 {
 			request.Header[name] = values
 		}
+	}
+	if x.rule.Forward == ForwardRequest && x.r.Body != nil && x.r.Body != http.NoBody {
+		request.Body, request.ContentLength = x.r.Body, x.r.ContentLength
 	}
 	response, fetch, err := x.h.ask(request, cancel, cdn.Uncacheable) //nolint:bodyclose // closed below, by every way that the answer can go
 	x.fetch = fetch
@@ -45,7 +82,18 @@ func (x *exchange) pass() {
 		x.fail(err)
 		return
 	}
+	if seen != nil {
+		seen(response)
+	}
 	x.relay(passed{response, fetch, cancel})
+}
+
+// viewer returns what the origin is told of the viewer's request.
+func (x *exchange) viewer() http.Header {
+	if x.rule.Forward == ForwardObject {
+		return nil
+	}
+	return x.rule.forwarded(x.r)
 }
 
 // relay answers with an origin's answer that is not kept.
@@ -56,15 +104,25 @@ func (x *exchange) relay(p passed) {
 	defer context.AfterFunc(viewer, func() { p.cancel(context.Cause(viewer)) })()
 	response := p.response
 	x.fetch = p.fetch
-	x.status.forwardStatus = response.StatusCode
+	x.status.ForwardStatus = response.StatusCode
 	header := x.w.Header()
-	maps.Copy(header, forViewers(response.Header))
+	if x.rule.Forward == ForwardObject {
+		maps.Copy(header, x.h.forViewers(x.rule, response.Header))
+	} else {
+		own := freshness.EndToEnd(response.Header)
+		delete(own, "Content-Length")
+		if x.rule.CORS {
+			replaceCORS(own)
+		}
+		maps.Copy(header, own)
+	}
 	if age := response.Header["Age"]; len(age) > 0 {
 		header["Age"] = age
 	}
-	header["Cache-Status"] = append(header["Cache-Status"], x.status.encode(x.h.name))
-	if modified, _ := http.ParseTime(header.Get("Last-Modified")); response.StatusCode == http.StatusOK &&
-		notModified(x.r.Header, header.Get("Etag"), modified) {
+	header["Cache-Status"] = append(header["Cache-Status"], x.status.Encode(x.h.name))
+	modified, _ := http.ParseTime(header.Get("Last-Modified"))
+	if response.StatusCode == http.StatusOK && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) &&
+		x.unchanged(header.Get("Etag"), modified) {
 		x.notModified()
 		return
 	}

@@ -76,7 +76,7 @@ func TestObjectTooLargeToKeepIsPassedThrough(t *testing.T) {
 		w.Header().Set("Content-Type", "video/mp4")
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body))
 		return w.Result(), nil
-	}, func(_ *Config, c *cache.Config) { c.MaxObjectBytes = 1 << 20 })
+	}, func(e *Config, c *cache.Config) { e.SliceBytes, c.MaxObjectBytes = 0, 1<<20 })
 	for i, tt := range []struct {
 		method string
 		fields []string

@@ -73,7 +73,7 @@ func TestRowOfARealRequest(t *testing.T) {
 	}
 	want := telemetry.Request{
 		ID: row.ID, Time: row.Time, TTFB: row.TTFB, Duration: row.Duration, Client: row.Client, ClientPort: row.ClientPort,
-		CMCD: row.CMCD, HasCMCD: true, OriginTTFB: row.OriginTTFB, OriginDuration: row.OriginDuration,
+		CMCD: row.CMCD, HasCMCD: true, OriginTTFB: row.OriginTTFB, OriginDuration: row.OriginDuration, Queued: row.Queued,
 		Edge: "edge-1", UserAgent: "player/1", Referer: "https://page.example/",
 		Method: "GET", Host: strings.TrimPrefix(server.URL, "http://"), Path: "/live/a/seg.m4s", Query: "x=1", Proto: "HTTP/1.1",
 		Stream: "a", Kind: "segment", Range: "bytes=5-9", Status: 206, Bytes: 5, ContentType: "text/plain",

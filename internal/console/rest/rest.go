@@ -69,14 +69,7 @@ func New(set Settings) (*Handler, error) {
 	if set.Sessions == nil || set.Querier == nil || set.Streams == nil || set.Snapshot == nil || set.Addresses == nil || set.Examine == nil || set.Silencer == nil {
 		return nil, errors.New("rest: Sessions, Querier, Streams, Snapshot, Addresses, Examine and Silencer must be set")
 	}
-	if set.Log == nil {
-		set.Log = slog.New(slog.DiscardHandler)
-	}
-	if set.Version == "" {
-		set.Version = "devel"
-	}
-	h := &Handler{mux: http.NewServeMux(), set: set}
-	h.api = humago.New(h.mux, description(set.Version))
+	h := assemble(set)
 	h.register()
 	h.mux.Handle("POST /api/v1/cmcd/validate", newValidation(set.Examine, operatorLimits))
 	h.registerSilence()
@@ -85,6 +78,29 @@ func New(set Settings) (*Handler, error) {
 	describeEvents(h.api.OpenAPI())
 	neverNull(h.api.OpenAPI())
 	return h, nil
+}
+
+// NewEdge returns a handler of the part of the API that an edge alone has.
+func NewEdge(set Settings) (*Handler, error) {
+	if set.Purger == nil {
+		return nil, errors.New("rest: Purger must be set")
+	}
+	h := assemble(set)
+	h.registerPurge()
+	neverNull(h.api.OpenAPI())
+	return h, nil
+}
+
+func assemble(set Settings) *Handler {
+	if set.Log == nil {
+		set.Log = slog.New(slog.DiscardHandler)
+	}
+	if set.Version == "" {
+		set.Version = "devel"
+	}
+	h := &Handler{mux: http.NewServeMux(), set: set}
+	h.api = humago.New(h.mux, description(set.Version))
+	return h
 }
 
 // ServeHTTP answers one request. What the API answers is of this moment, so nobody may keep it.

@@ -1,4 +1,4 @@
-package edge
+package message
 
 import (
 	"net/url"
@@ -45,12 +45,12 @@ func TestTargetOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, ok := targetOf(u)
+		got, ok := TargetOf(u)
 		if ok != (tt.key != "") {
 			t.Errorf("targetOf(%.40q): ok = %v", tt.in, ok)
 			continue
 		}
-		if want := (target{tt.key, tt.path, tt.query}); ok && got != want {
+		if want := (Target{Key: tt.key, Path: tt.path, Query: tt.query}); ok && got != want {
 			t.Errorf("targetOf(%q) = %+v, want %+v", tt.in, got, want)
 		}
 	}
@@ -66,30 +66,30 @@ func FuzzTargetOf(f *testing.F) {
 		if err != nil || u.Host != "" {
 			t.Skip()
 		}
-		got, ok := targetOf(u)
+		got, ok := TargetOf(u)
 		if !ok {
 			return
 		}
-		if clean := path.Clean(got.path); clean != strings.TrimSuffix(got.path, "/") && got.path != "/" {
-			t.Errorf("%q: path %q is not clean", s, got.path)
+		if clean := path.Clean(got.Path); clean != strings.TrimSuffix(got.Path, "/") && got.Path != "/" {
+			t.Errorf("%q: path %q is not clean", s, got.Path)
 		}
-		for arg := range strings.SplitSeq(got.query, "&") {
+		for arg := range strings.SplitSeq(got.Query, "&") {
 			if name, _, _ := strings.Cut(arg, "="); name == "CMCD" {
-				t.Errorf("%q: CMCD is in the key %q", s, got.key)
+				t.Errorf("%q: CMCD is in the key %q", s, got.Key)
 			}
 		}
 		// The key is a request target, which means what the key was made from.
-		again, err := url.ParseRequestURI(got.key)
+		again, err := url.ParseRequestURI(got.Key)
 		if err != nil {
-			t.Fatalf("%q: key %q: %v", s, got.key, err)
+			t.Fatalf("%q: key %q: %v", s, got.Key, err)
 		}
-		if second, ok := targetOf(again); !ok || second != got {
-			t.Errorf("%q: the key %q becomes %+v", s, got.key, second)
+		if second, ok := TargetOf(again); !ok || second != got {
+			t.Errorf("%q: the key %q becomes %+v", s, got.Key, second)
 		}
 		// And the origin is asked for exactly the key, below its base.
-		asked := originURL(base, got).RequestURI()
-		if asked != "/base"+got.key {
-			t.Errorf("%q: the origin is asked for %q, the key is %q", s, asked, got.key)
+		asked := OriginURL(base, got).RequestURI()
+		if asked != "/base"+got.Key {
+			t.Errorf("%q: the origin is asked for %q, the key is %q", s, asked, got.Key)
 		}
 	})
 }
@@ -105,7 +105,7 @@ func TestStreamOf(t *testing.T) {
 		"":                              "",
 		"/live//":                       "",
 	} {
-		if got := streamOf(in); got != want {
+		if got := StreamOf(in); got != want {
 			t.Errorf("streamOf(%q) = %q, want %q", in, got, want)
 		}
 	}

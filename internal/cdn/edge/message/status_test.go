@@ -1,4 +1,4 @@
-package edge
+package message
 
 import (
 	"regexp"
@@ -16,20 +16,20 @@ var member = regexp.MustCompile(`^(?:[A-Za-z*][A-Za-z0-9:/!#$%&'*+\-.^_` + "`" +
 
 func TestCacheStatusMember(t *testing.T) {
 	for _, tt := range []struct {
-		status cacheStatus
+		status CacheStatus
 		want   string
 	}{
-		{cacheStatus{hasTTL: true, ttl: 30*time.Second + 999*time.Millisecond}, "edge-1; hit; ttl=30"},
-		{cacheStatus{hasTTL: true, ttl: -500 * time.Millisecond, detail: "stale-if-error"}, "edge-1; hit; ttl=-1; detail=stale-if-error"},
-		{cacheStatus{hasTTL: true, ttl: -2 * time.Second}, "edge-1; hit; ttl=-2"},
+		{CacheStatus{HasTTL: true, TTL: 30*time.Second + 999*time.Millisecond}, "edge-1; hit; ttl=30"},
+		{CacheStatus{HasTTL: true, TTL: -500 * time.Millisecond, Detail: "stale-if-error"}, "edge-1; hit; ttl=-1; detail=stale-if-error"},
+		{CacheStatus{HasTTL: true, TTL: -2 * time.Second}, "edge-1; hit; ttl=-2"},
 		{
-			cacheStatus{forward: uriMiss, forwardStatus: 200, stored: true, hasTTL: true, ttl: time.Minute},
+			CacheStatus{Forward: URIMiss, ForwardStatus: 200, Stored: true, HasTTL: true, TTL: time.Minute},
 			"edge-1; fwd=uri-miss; fwd-status=200; stored; ttl=60",
 		},
-		{cacheStatus{forward: staleMiss, forwardStatus: 304, collapsed: true}, "edge-1; fwd=stale; fwd-status=304; collapsed"},
-		{cacheStatus{forward: uriMiss, detail: "origin-timeout"}, "edge-1; fwd=uri-miss; detail=origin-timeout"},
+		{CacheStatus{Forward: StaleMiss, ForwardStatus: 304, Collapsed: true}, "edge-1; fwd=stale; fwd-status=304; collapsed"},
+		{CacheStatus{Forward: URIMiss, Detail: "origin-timeout"}, "edge-1; fwd=uri-miss; detail=origin-timeout"},
 	} {
-		got := tt.status.encode("edge-1")
+		got := tt.status.Encode("edge-1")
 		if got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
@@ -50,21 +50,21 @@ func TestWireName(t *testing.T) {
 		"a\r\nX: y":   `"a__X: y"`,
 		"a, b; fwd=x": `"a, b; fwd=x"`,
 	} {
-		got := wireName(in)
+		got := WireName(in)
 		if got != want {
 			t.Errorf("wireName(%q) = %s, want %s", in, got, want)
 		}
-		if m := (cacheStatus{}).encode(got); !member.MatchString(m) {
+		if m := (CacheStatus{}).Encode(got); !member.MatchString(m) {
 			t.Errorf("%q is not in the grammar", m)
 		}
 	}
 }
 
 func TestForwardOf(t *testing.T) {
-	for reason, want := range map[cdn.MissReason]forward{
-		cdn.Cold: uriMiss, cdn.Evicted: uriMiss, cdn.Uncacheable: uriMiss, cdn.Expired: staleMiss,
+	for reason, want := range map[cdn.MissReason]Forward{
+		cdn.Cold: URIMiss, cdn.Evicted: URIMiss, cdn.Uncacheable: URIMiss, cdn.Expired: StaleMiss,
 	} {
-		if got := forwardOf(reason); got != want {
+		if got := ForwardOf(reason); got != want {
 			t.Errorf("forwardOf(%q) = %q, want %q", reason, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package edge
+package message
 
 import (
 	"net/http"
@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// span are the bytes from start up to, not including, end.
-type span struct{ start, end int64 }
+// Span are the bytes from start up to, not including, end.
+type Span struct{ Start, End int64 }
 
-// notModified reports whether the client already has the object with these validators
-// (RFC 9110 §13.2.2; If-Match and If-Unmodified-Since are not for caches, RFC 9111 §4.3.2).
-func notModified(h http.Header, etag string, modified time.Time) bool {
-	if lines := h["If-None-Match"]; len(lines) > 0 {
-		for _, line := range lines {
+// NotModified reports whether the client already has the object with these validators, by what its
+// If-None-Match fields and its If-Modified-Since say (RFC 9110 §13.2.2; If-Match and If-Unmodified-Since are
+// not for caches, RFC 9111 §4.3.2).
+func NotModified(noneMatch []string, since, etag string, modified time.Time) bool {
+	if len(noneMatch) > 0 {
+		for _, line := range noneMatch {
 			if anyETag(line, etag) {
 				return true
 			}
 		}
 		return false
 	}
-	since := h.Get("If-Modified-Since")
 	if since == "" || modified.IsZero() {
 		return false
 	}
@@ -67,10 +67,9 @@ func cutETag(s string) (tag, rest string, ok bool) {
 	return s[:end], s[end:], true
 }
 
-// rangeApplies evaluates If-Range (RFC 9110 §13.1.5): the range is of use only if the client's part is of
+// RangeApplies evaluates If-Range (RFC 9110 §13.1.5): the range is of use only if the client's part is of
 // the very same object.
-func rangeApplies(h http.Header, etag string, lastModified string) bool {
-	condition := h.Get("If-Range")
+func RangeApplies(condition, etag, lastModified string) bool {
 	switch {
 	case condition == "":
 		return true
@@ -82,54 +81,55 @@ func rangeApplies(h http.Header, etag string, lastModified string) bool {
 	}
 }
 
-// rangeResult says what a Range header asks for.
-type rangeResult int
+// RangeResult says what a Range header asks for.
+type RangeResult int
 
+// What a Range header can ask for.
 const (
-	wholeObject   rangeResult = iota // no range, or one that may be ignored
-	onePart                          // 206
-	unsatisfiable                    // 416
+	WholeObject   RangeResult = iota // no range, or one that may be ignored
+	OnePart                          // 206
+	Unsatisfiable                    // 416
 )
 
-// parseRange evaluates a Range header against an object of the given length (RFC 9110 §14.1.2). One part
+// ParseRange evaluates a Range header against an object of the given length (RFC 9110 §14.1.2). One part
 // is served; several are not, they get the whole object (§14.2 allows it; §17.15 advises it).
-func parseRange(header string, length int64) (span, rangeResult) {
+func ParseRange(header string, length int64) (Span, RangeResult) {
 	unit, spec, ok := strings.Cut(header, "=")
 	if !ok || !strings.EqualFold(unit, "bytes") || strings.Contains(spec, ",") {
-		return span{}, wholeObject
+		return Span{}, WholeObject
 	}
 	from, to, ok := strings.Cut(strings.Trim(spec, " \t"), "-")
 	if !ok {
-		return span{}, wholeObject
+		return Span{}, WholeObject
 	}
 	if from == "" {
 		n, ok := parseOffset(to)
 		switch {
 		case !ok:
-			return span{}, wholeObject
+			return Span{}, WholeObject
 		case n == 0 || length == 0:
-			return span{}, unsatisfiable
+			return Span{}, Unsatisfiable
 		}
-		return span{max(0, length-n), length}, onePart
+		return Span{max(0, length-n), length}, OnePart
 	}
 	start, ok := parseOffset(from)
 	if !ok {
-		return span{}, wholeObject
+		return Span{}, WholeObject
 	}
 	end := length
 	if to != "" {
 		last, ok := parseOffset(to)
 		if !ok || last < start {
-			return span{}, wholeObject
+			return Span{}, WholeObject
 		}
 		if last < length-1 {
 			end = last + 1
 		}
 	}
 	if start >= length {
-		return span{}, unsatisfiable
+		return Span{}, Unsatisfiable
 	}
-	return span{start, end}, onePart
+	return Span{start, end}, OnePart
 }
 
 // parseOffset parses digits; what is too large for any object is still a number.
@@ -152,12 +152,12 @@ func parseOffset(s string) (int64, bool) {
 	return n, true
 }
 
-func contentRange(s span, length int64) string {
+func ContentRange(s Span, length int64) string {
 	b := make([]byte, 0, 64)
 	b = append(b, "bytes "...)
-	b = strconv.AppendInt(b, s.start, 10)
+	b = strconv.AppendInt(b, s.Start, 10)
 	b = append(b, '-')
-	b = strconv.AppendInt(b, s.end-1, 10)
+	b = strconv.AppendInt(b, s.End-1, 10)
 	b = append(b, '/')
 	b = strconv.AppendInt(b, length, 10)
 	return string(b)

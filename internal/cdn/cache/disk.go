@@ -1,0 +1,304 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/cache/policy"
+	"github.com/weir-stream/weir/internal/cdn/cache/segment"
+)
+
+const (
+	// maxWaiting bounds the objects that wait to be written to disk. What is beyond stays in memory only.
+	maxWaiting = 256
+	// writers is the number of objects that are written at the same time.
+	writers = 2
+)
+
+// errUnreadable says that an object on disk cannot be read any more.
+var errUnreadable = errors.New("the object on disk cannot be read")
+
+// tier is the disk: segment files, and who may stay in them. Bodies come when they are complete.
+type tier struct {
+	store  *segment.Store
+	policy *policy.Policy
+	queue  chan *Object
+}
+
+// record is the head of an object as it is written to disk.
+type record struct {
+	Key        string
+	Variant    string `json:",omitempty"`
+	Status     int
+	Header     http.Header
+	Freshness  freshness.Freshness
+	Tags       []string `json:",omitempty"`
+	Generation uint64
+}
+
+// openDisk opens the folder and takes over what is there.
+func (c *Cache) openDisk(s Settings) error {
+	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
+		return err
+	}
+	store, err := segment.Open(segment.Settings{
+		Dir: filepath.Join(s.Dir, "segments"), CapacityBytes: s.Config.DiskBytes + s.Config.SegmentBytes, SegmentBytes: s.Config.SegmentBytes,
+		Log: c.log, Registerer: s.Registerer, FS: s.FS,
+	})
+	if err != nil {
+		return err
+	}
+	c.disk = &tier{
+		store: store, queue: make(chan *Object, maxWaiting),
+		policy: policy.New(policy.Settings{CapacityBytes: s.Config.DiskBytes}),
+	}
+	if c.purges, err = openPurges(s.Dir); err != nil {
+		return errors.Join(err, store.Close())
+	}
+	started := time.Now()
+	kept, given := 0, 0
+	store.Recovered(func(ref segment.Ref, meta []byte) bool {
+		if c.takeOver(ref, meta) {
+			kept++
+		} else {
+			given++
+			store.Drop(ref)
+		}
+		return true
+	})
+	c.log.Info("objects taken over from disk", "kept", kept, "given_up", given, "after", time.Since(started))
+	return nil
+}
+
+// takeOver puts an object that was found on disk into the index, if it can still be of use.
+func (c *Cache) takeOver(ref segment.Ref, meta []byte) bool {
+	var r record
+	if err := json.Unmarshal(meta, &r); err != nil || r.Key == "" {
+		return false
+	}
+	now := c.now()
+	if r.Generation < c.purges.floor || r.Freshness.Received.After(now.Add(time.Minute)) {
+		return false
+	}
+	b := c.diskBody(r.Key, ref)
+	o := newObject(r.Key, Head{Status: r.Status, Header: r.Header, Freshness: r.Freshness, Tags: r.Tags}, b)
+	o.variant, o.stored, o.checked = r.Variant, true, r.Generation
+	hard, soft := c.purges.since(r.Key, r.Tags, r.Generation)
+	if hard {
+		return false
+	}
+	if soft {
+		o.soften(o.Received)
+	}
+	o.checked = c.purges.sequence()
+	validator := o.ETag != "" || !o.LastModified.IsZero()
+	if !validator && !o.freshness().UsableOnError(now, freshness.RequestControl{}) && !o.Fresh(now) {
+		return false
+	}
+	if !c.disk.policy.Insert(&b.node, c.evict) {
+		return false
+	}
+	b.refs.Store(1)
+	s := c.shard(r.Key)
+	s.mu.Lock()
+	out := s.insert(c, o)
+	s.mu.Unlock()
+	for _, old := range out {
+		old.letGo()
+	}
+	return true
+}
+
+func (c *Cache) diskBody(key string, ref segment.Ref) *Body {
+	b := &Body{cache: c, key: key, length: ref.BodyBytes, size: ref.BodyBytes, done: true, policy: c.disk.policy, record: &ref}
+	b.node = policy.Node{Hash: c.hash(key), Group: c.group(key), Size: ref.BodyBytes + overhead(key), Value: b}
+	b.complete.Store(true)
+	return b
+}
+
+// Run writes objects to disk until ctx ends.
+func (c *Cache) Run(ctx context.Context) error {
+	if c.disk == nil {
+		<-ctx.Done()
+		return nil
+	}
+	var parts sync.WaitGroup
+	for range writers {
+		parts.Go(func() {
+			for {
+				select {
+				case o := <-c.disk.queue:
+					c.write(o)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	err := c.disk.store.Run(ctx)
+	parts.Wait()
+	for {
+		select {
+		case o := <-c.disk.queue:
+			c.write(o) // a restart finds what had come before it
+		default:
+			return err
+		}
+	}
+}
+
+// Close closes the folder. Nothing may be read any more.
+func (c *Cache) Close() error {
+	if c.disk == nil {
+		return nil
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for _, e := range s.index {
+			for _, o := range e.variants {
+				o.body.unmap()
+				if o.backup != nil {
+					o.backup.unmap()
+				}
+			}
+		}
+		s.mu.Unlock()
+	}
+	return errors.Join(c.disk.store.Close(), c.purges.log.close())
+}
+
+// keep sees to it that an object which has come is written, if it is worth that.
+func (c *Cache) keep(o *Object) {
+	if c.disk == nil || o.live || !o.stored || !o.body.complete.Load() || o.TTL(c.now()) < c.cfg.MinDiskTTL {
+		return
+	}
+	o.body.refs.Add(1) // the caller has one
+	select {
+	case c.disk.queue <- o:
+	default:
+		c.metrics.unwritten.WithLabelValues("busy").Inc()
+		o.body.release()
+	}
+}
+
+// write writes an object to disk. It is in memory and has a reference, which is given back.
+func (c *Cache) write(o *Object) {
+	defer o.body.release() // of the object that was queued
+	s := c.shard(o.key)
+	s.mu.Lock()
+	o = s.find(o.body) // it may have got a new head
+	if o == nil || o.backup != nil {
+		s.mu.Unlock()
+		return // purged, replaced or evicted meanwhile
+	}
+	generation := o.checked
+	s.mu.Unlock()
+	meta, err := json.Marshal(record{
+		Key: o.key, Variant: o.variant, Status: o.Status, Header: o.Header, Freshness: o.Freshness, Tags: o.Tags, Generation: generation,
+	})
+	if err != nil {
+		c.metrics.unwritten.WithLabelValues("error").Inc()
+		return
+	}
+	// Room first: what the policy gives up is dropped from the files.
+	b := c.diskBody(o.key, segment.Ref{BodyBytes: o.Length()})
+	if !c.disk.policy.Insert(&b.node, c.evict) {
+		c.metrics.unwritten.WithLabelValues("full").Inc()
+		return
+	}
+	ref, err := c.disk.store.Append(meta, o.body.chunks...)
+	if err != nil {
+		c.disk.policy.Remove(&b.node)
+		c.metrics.unwritten.WithLabelValues("error").Inc()
+		return
+	}
+	b.record = &ref
+	region, err := c.disk.store.Acquire(ref)
+	if err != nil {
+		c.disk.policy.Remove(&b.node)
+		c.disk.store.Drop(ref)
+		c.metrics.unwritten.WithLabelValues("error").Inc()
+		return
+	}
+	b.region.Store(region)
+	b.refs.Store(1)
+	c.metrics.written.Inc()
+	if !c.takeIn(s, o, b) {
+		b.release()
+	}
+}
+
+// takeIn makes b the body of an object in the index, or, if the object is small, its backup. It is false if
+// the object is no longer there.
+func (c *Cache) takeIn(s *shard, o *Object, b *Body) bool {
+	s.mu.Lock()
+	if o = s.find(o.body); o == nil {
+		s.mu.Unlock()
+		return false
+	}
+	if o.Length() <= c.cfg.SmallBytes {
+		o.backup = b
+		s.mu.Unlock()
+		return true
+	}
+	e := s.index[o.key]
+	onDisk := o.on(b)
+	for i := range e.variants {
+		if e.variants[i] == o {
+			e.variants[i] = onDisk
+		}
+	}
+	s.mu.Unlock()
+	o.body.release() // the index's
+	return true
+}
+
+func (b *Body) onDisk() bool { return b.record != nil }
+
+// atHand reports whether the body can be read without looking at the disk's checksums first.
+func (b *Body) atHand() bool { return !b.onDisk() || b.region.Load() != nil }
+
+// open makes the body ready to be read, when it is used first after a restart: the disk's checksums are
+// looked at then.
+func (b *Body) open() error {
+	region, err := b.cache.disk.store.Acquire(*b.record)
+	if err != nil {
+		return err
+	}
+	if !b.region.CompareAndSwap(nil, region) {
+		region.Release() // somebody else was first
+	}
+	return nil
+}
+
+// mapped returns the bytes of a body on disk.
+func (b *Body) mapped() []byte {
+	if region := b.region.Load(); region != nil {
+		return region.Bytes()
+	}
+	return nil
+}
+
+// discard gives back what a body that nobody refers to has on disk.
+func (b *Body) discard() {
+	if !b.onDisk() {
+		return
+	}
+	b.unmap()
+	b.cache.disk.store.Drop(*b.record)
+}
+
+// unmap ends the reading of a body on disk.
+func (b *Body) unmap() {
+	if region := b.region.Swap(nil); region != nil {
+		region.Release()
+	}
+}

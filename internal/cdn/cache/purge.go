@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weir-stream/weir/internal/cdn"
+)
+
+// maxPurges is the number of purges that are remembered, beside which all objects must be looked at.
+const maxPurges = 50_000
+
+// purges are the invalidations that objects in the index may not have been held against yet. A purge adds to
+// them and increases the generation; an object is held against those of later generations than its own
+// when it is looked up. Nothing walks over the objects when a purge comes.
+type purges struct {
+	generation atomic.Uint64
+	log        *purgeLog  // nil: nothing is remembered over a restart
+	order      sync.Mutex // held while a purge gets its generation
+
+	mu sync.RWMutex
+	// marks are the latest purges of each target.
+	urls, prefixes, tags map[string]mark
+	lengths              map[int]int // lengths of the prefixes, and how many have it
+	all, anyTag          mark
+	// floor is the generation up to which marks have been forgotten, after all objects had been held against
+	// them. What was asked of the origin before that is not kept.
+	floor uint64
+}
+
+// mark are the generations of the last hard and the last soft purge of something.
+type mark struct{ hard, soft uint64 }
+
+func (m *mark) set(generation uint64, soft bool) {
+	if soft {
+		m.soft = generation
+	} else {
+		m.hard = generation
+	}
+}
+
+// since reports which kinds of purge are later than generation.
+func (m mark) since(generation uint64) (hard, soft bool) {
+	return m.hard > generation, m.soft > generation
+}
+
+func newPurges(log *purgeLog, generation uint64) *purges {
+	p := &purges{
+		log: log, urls: make(map[string]mark), prefixes: make(map[string]mark), tags: make(map[string]mark),
+		lengths: make(map[int]int),
+	}
+	p.generation.Store(generation)
+	return p
+}
+
+// sequence returns the generation of the last purge.
+func (p *purges) sequence() uint64 { return p.generation.Load() }
+
+// add notes a purge in the marks.
+func (p *purges) add(x cdn.Purge, generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	note := func(to map[string]mark, target string) {
+		m := to[target]
+		m.set(generation, x.Soft)
+		to[target] = m
+	}
+	switch x.Scope {
+	case cdn.PurgeURL:
+		note(p.urls, x.Host+x.Target)
+	case cdn.PurgePrefix:
+		target := x.Host + x.Target
+		if _, ok := p.prefixes[target]; !ok {
+			p.lengths[len(target)]++
+		}
+		note(p.prefixes, target)
+	case cdn.PurgeTag:
+		note(p.tags, x.Target)
+		p.anyTag.set(generation, x.Soft)
+	case cdn.PurgeAll:
+		p.all.set(generation, x.Soft)
+	}
+	p.generation.Store(generation)
+}
+
+// since reports whether there was a purge, later than generation, of what is under key and has these tags.
+func (p *purges) since(key string, tags []string, generation uint64) (hard, soft bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	hold := func(m mark) {
+		h, s := m.since(generation)
+		hard, soft = hard || h, soft || s
+	}
+	hold(p.all)
+	key, _, _ = strings.Cut(key, sliceMark) // a slice is purged with its object
+	host, path := splitKey(key)
+	for _, target := range [2]string{path, host + path} {
+		if len(p.urls) > 0 {
+			hold(p.urls[target])
+		}
+		for n := range p.lengths {
+			if n <= len(target) {
+				hold(p.prefixes[target[:n]])
+			}
+		}
+		if host == "" {
+			break
+		}
+	}
+	for _, tag := range tags {
+		hold(p.tags[tag])
+	}
+	return hard, soft
+}
+
+// hit reports whether there was a purge later than generation, of which a fill that began then knows nothing.
+// A soft one does not count: its object is stale when it is looked up.
+func (p *purges) hit(key string, tags []string, generation uint64) bool {
+	if p.sequence() == generation {
+		return false
+	}
+	hard, _ := p.since(key, tags, generation)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return hard || generation < p.floor
+}
+
+// mayHit is hit for a fill whose tags are not known yet.
+func (p *purges) mayHit(key string, generation uint64) bool {
+	if p.sequence() == generation {
+		return false
+	}
+	hard, soft := p.since(key, nil, generation)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return hard || soft || generation < p.floor || p.anyTag.hard > generation || p.anyTag.soft > generation
+}
+
+// size returns how many marks there are.
+func (p *purges) size() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.urls) + len(p.prefixes) + len(p.tags)
+}
+
+// forget drops the marks up to generation.
+func (p *purges) forget(generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.floor = generation
+	for _, marks := range []map[string]mark{p.urls, p.prefixes, p.tags} {
+		for target, m := range marks {
+			if max(m.hard, m.soft) <= generation {
+				delete(marks, target)
+			}
+		}
+	}
+	clear(p.lengths)
+	for prefix := range p.prefixes {
+		p.lengths[len(prefix)]++
+	}
+}
+
+// splitKey splits a key into the host that it begins with, if any, and the rest, which begins with a slash.
+func splitKey(key string) (host, rest string) {
+	for i := range len(key) {
+		if key[i] == '/' {
+			return key[:i], key[i:]
+		}
+	}
+	return "", key
+}
+
+// ErrPurge says that a purge cannot be carried out.
+var ErrPurge = errors.New("purge")
+
+// Purge invalidates objects. When it returns, no later lookup returns what has been purged, also after a
+// restart. It takes the same time however many objects there are.
+func (c *Cache) Purge(x cdn.Purge) error {
+	if err := x.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrPurge, err)
+	}
+	p := c.purges
+	p.order.Lock()
+	generation := p.sequence() + 1
+	err := p.log.append(generation, x)
+	if err == nil {
+		p.add(x, generation)
+	}
+	p.order.Unlock()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrPurge, err)
+	}
+	c.metrics.purges.WithLabelValues(string(x.Scope)).Inc()
+	if p.size() > maxPurges {
+		c.sweep()
+	}
+	return nil
+}
+
+// sweep holds every object in the index against the purges so far, so that those can be forgotten.
+func (c *Cache) sweep() {
+	generation := c.purges.sequence()
+	for i := range c.shards {
+		s := &c.shards[i]
+		var dropped []*Object
+		s.mu.Lock()
+		for key, e := range s.index {
+			c.prune(s, key, e, c.now(), &dropped)
+		}
+		s.mu.Unlock()
+		for _, o := range dropped {
+			o.letGo()
+		}
+	}
+	c.purges.forget(generation)
+}
+
+// Invalidate takes what is under key out of the cache, because a request has changed it (RFC 9111 §4.4). Unlike
+// a purge it is not remembered.
+func (c *Cache) Invalidate(key string) {
+	s := c.shard(key)
+	var dropped []*Object
+	variants := []string{""}
+	s.mu.Lock()
+	if e := s.index[key]; e != nil {
+		dropped = e.variants
+		for _, o := range dropped {
+			variants = append(variants, o.variant)
+		}
+		delete(s.index, key)
+	}
+	for _, variant := range variants {
+		if f := s.fills[fillKey{key, variant}]; f != nil {
+			f.invalidated = true
+			delete(s.fills, f.id)
+		}
+	}
+	s.mu.Unlock()
+	for _, o := range dropped {
+		o.letGo()
+	}
+}
+
+// InvalidateTags makes the cache hold every object against these tags (RFC 9875 §3).
+func (c *Cache) InvalidateTags(tags []string) {
+	p := c.purges
+	p.order.Lock()
+	defer p.order.Unlock()
+	for _, tag := range tags {
+		p.add(cdn.Purge{Scope: cdn.PurgeTag, Target: tag}, p.sequence()+1)
+	}
+}

@@ -1,0 +1,314 @@
+package edge
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/access"
+	"github.com/weir-stream/weir/internal/cdn/cache"
+	"github.com/weir-stream/weir/internal/cdn/edge/h1"
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
+	"github.com/weir-stream/weir/internal/telemetry"
+)
+
+// hit is an answer from the cache to a request of the edge's own HTTP/1.1 loop, and the row of it.
+type hit struct {
+	h      *Handler
+	object *cache.Object
+	rule   *Rule
+	prefix string // what the viewer's grant is for
+	row    telemetry.Request
+	text   []byte // what of the request is kept for the row; the row's strings are cut from a copy
+	key    []byte
+	done   func(h1.Result)
+}
+
+var _ h1.Hitter = (*Handler)(nil)
+
+// newHits returns a pool of hits. Each has its function made once, as the hit path makes nothing.
+func newHits(h *Handler) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		x := &hit{h: h}
+		x.done = x.finish
+		return x
+	}}
+}
+
+// Hit implements [h1.Hitter]: it answers what is fresh in the cache and the same for everybody. Everything else
+// goes the long way, which answers in the same words.
+func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
+	path := text(r.Path)
+	rule := h.rules.of(path)
+	if rule.Bypass || rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil) ||
+		r.XForwardedFor != nil && len(h.cfg.TrustedProxies) > 0 || !message.Plain(path) {
+		return false
+	}
+	query := cmcd.StripQuery(text(r.Query))
+	if !message.PlainQuery(query) {
+		return false
+	}
+	x := h.hits.Get().(*hit)
+	var grant access.Decision
+	if h.access != nil && h.access.Needs(path) {
+		grant = h.access.Check(h.accessRequest(r, path))
+		if !grant.Allow || len(grant.SetHeader) > 0 {
+			h.hits.Put(x)
+			return false
+		}
+		if grant.Path != "" {
+			if path, rule = grant.Path, h.rules.of(grant.Path); rule.Bypass || !message.Plain(path) {
+				h.hits.Put(x)
+				return false
+			}
+		}
+		if len(grant.StripQuery) > 0 && query != "" {
+			query = message.StripArguments(query, grant.StripQuery)
+		}
+	}
+	x.key = append(x.key[:0], path...)
+	if query != "" {
+		x.key = append(append(x.key, '?'), query...)
+	}
+	now := r.Received
+	o := h.cache.Hit(x.key, now)
+	if o == nil {
+		h.hits.Put(x)
+		return false
+	}
+	part, status, ok := x.part(r, o)
+	if !ok || !x.head(r, a, o, part, status, now) {
+		o.Release()
+		h.hits.Put(x)
+		return false
+	}
+	x.object = o
+	x.record(r, path, grant, query, status, now)
+	x.rule, x.prefix = rule, grant.Grant.Prefix
+	a.Pace = pace(rule, &x.row)
+	a.Done = x.done
+	return true
+}
+
+// text returns b as a string that is valid as long as b is.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// accessRequest is what the access chain is told. It is for paths that need it only, as it makes things.
+func (h *Handler) accessRequest(r *h1.Request, path string) *access.Request {
+	header := make(http.Header, 8)
+	for name, value := range r.Fields() {
+		key := http.CanonicalHeaderKey(string(name))
+		header[key] = append(header[key], string(value))
+	}
+	return &access.Request{
+		Method: string(r.Method), Host: string(r.Host), Path: string([]byte(path)), RawQuery: string(r.Query), Header: header,
+		Client: r.Remote.Addr().Unmap().WithZone(""), TLS: r.TLS, Now: r.Received,
+	}
+}
+
+// part returns which bytes of the object are wanted, and with which status.
+func (x *hit) part(r *h1.Request, o *cache.Object) (message.Span, int, bool) {
+	whole := message.Span{Start: 0, End: o.Length()}
+	if o.Status != http.StatusOK {
+		return whole, o.Status, o.Status != http.StatusPartialContent && whole.End > 0
+	}
+	if r.IfNoneMatch != nil || r.IfModifiedSince != nil {
+		var tags []string
+		if r.IfNoneMatch != nil {
+			tags = []string{text(r.IfNoneMatch)}
+		}
+		if message.NotModified(tags, text(r.IfModifiedSince), o.ETag, o.LastModified) {
+			return message.Span{}, http.StatusNotModified, true
+		}
+	}
+	if r.Range != nil && !r.Head && message.RangeApplies(text(r.IfRange), o.ETag, o.Header.Get("Last-Modified")) {
+		switch part, result := message.ParseRange(text(r.Range), whole.End); result {
+		case message.OnePart:
+			return part, http.StatusPartialContent, true
+		case message.Unsatisfiable:
+			return whole, 0, false
+		case message.WholeObject:
+		}
+	}
+	return whole, http.StatusOK, true
+}
+
+// head fills in the answer.
+func (x *hit) head(r *h1.Request, a *h1.Answer, o *cache.Object, part message.Span, status int, now time.Time) bool {
+	switch status {
+	case http.StatusNotModified:
+		a.Head, a.NoBody = renderNotModified(o), true
+	case http.StatusPartialContent:
+		a.Head = renderPart(o, part)
+	default:
+		head := o.Rendered.Load()
+		if head == nil {
+			rendered := render(o, status, o.Length())
+			head = &rendered
+			o.Rendered.Store(head)
+		}
+		a.Head = *head
+	}
+	a.Extra = append(a.Extra, "Age: "...)
+	a.Extra = strconv.AppendInt(a.Extra, int64(o.Age(now)/time.Second), 10)
+	a.Extra = append(a.Extra, "\r\nCache-Status: "...)
+	for _, value := range o.Header["Cache-Status"] {
+		a.Extra = append(append(a.Extra, value...), ", "...)
+	}
+	a.Extra = message.CacheStatus{HasTTL: true, TTL: o.TTL(now)}.Append(a.Extra, x.h.name)
+	a.Extra = append(a.Extra, "\r\n"...)
+	if a.NoBody || r.Head || part.Start == part.End {
+		return true
+	}
+	whole := o.Whole()
+	if whole == nil {
+		return false
+	}
+	a.Body = whole[part.Start:part.End]
+	if fd, offset, ok := o.File(); ok {
+		a.FD, a.Offset, a.Length = fd, offset+part.Start, part.End-part.Start
+	}
+	return true
+}
+
+// record notes what the row needs of the request, which will be gone when the answer has been sent.
+func (x *hit) record(r *h1.Request, path string, grant access.Decision, query string, status int, now time.Time) {
+	row := &x.row
+	*row = telemetry.Request{
+		Time: now, Client: r.Remote.Addr().Unmap().WithZone(""), ClientPort: r.Remote.Port(), Proto: "HTTP/1.1",
+		Status: status, CacheStatus: string(cdn.Hit), Tenant: grant.Grant.Tenant,
+		ContentType: x.object.Header.Get("Content-Type"),
+	}
+	if r.HTTP10 {
+		row.Proto = "HTTP/1.0"
+	}
+	row.Method = http.MethodGet
+	if r.Head {
+		row.Method = http.MethodHead
+	}
+	// One copy of all texts.
+	x.text = x.text[:0]
+	fields := [...][]byte{unsafe.Slice(unsafe.StringData(path), len(path)), r.Query, r.Host, clip(r.UserAgent), clip(r.Referer), clip(r.Range), r.CMCD[0], r.CMCD[1], r.CMCD[2], r.CMCD[3]}
+	for _, f := range fields {
+		x.text = append(x.text, f...)
+	}
+	all := string(x.text)
+	var cut [len(fields)]string
+	for i, f := range fields {
+		cut[i], all = all[:len(f)], all[len(f):]
+	}
+	row.Path, row.Host, row.UserAgent, row.Referer, row.Range = cut[0], cut[2], cut[3], cut[4], cut[5]
+	switch {
+	case len(query) == len(cut[1]):
+		row.Query = cut[1]
+	case query != "":
+		row.Query = strings.Clone(query) // without CMCD and credentials
+	}
+	var header http.Header
+	for i, name := range cmcdFields {
+		if r.CMCD[i] != nil {
+			if header == nil {
+				header = make(http.Header, 4)
+			}
+			header[name] = []string{cut[6+i]}
+		}
+	}
+	if header != nil || bytes.Contains(r.Query, []byte("CMCD")) || bytes.IndexByte(r.Query, '%') >= 0 {
+		row.CMCD, row.HasCMCD = cmcd.FromRequest(cut[1], header)
+	}
+}
+
+var cmcdFields = [4]string{"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cmcd-Status"}
+
+func clip(b []byte) []byte { return b[:min(len(b), telemetry.MaxText)] }
+
+// finish completes the row when the answer has been sent.
+func (x *hit) finish(result h1.Result) {
+	row := &x.row
+	row.Bytes = result.Bytes
+	row.Duration = result.Last.Sub(row.Time)
+	row.TTFB = result.FirstByte.Sub(row.Time)
+	row.Aborted = result.Err != nil
+	if t := result.TCP; t != nil {
+		row.TCP = tcpOf(t)
+	}
+	if x.rule.Prefetch {
+		x.h.prefetch.announced(x.rule, message.Target{Key: text(x.key), Path: row.Path, Query: row.Query}, x.prefix, row)
+	}
+	x.h.report(row)
+	x.object.Release()
+	x.object = nil
+	*row = telemetry.Request{} // nothing of one viewer is kept for the next
+	x.h.hits.Put(x)
+}
+
+func tcpOf(t *h1.TCPInfo) telemetry.TCP {
+	return telemetry.TCP{
+		RTT: t.RTT, MinRTT: t.MinRTT, Sent: t.BytesSent, Retransmitted: t.BytesRetrans, Unsent: t.NotSent,
+		DeliveryRate: 8 * t.DeliveryRate, AppLimited: t.AppLimited,
+		Busy: t.Busy, RwndLimited: t.RwndLimited, SndbufLimited: t.SndbufLimited,
+	}
+}
+
+// render returns an object's head: the status line and the fields that do not change.
+func render(o *cache.Object, status int, length int64) []byte {
+	b := make([]byte, 0, 512)
+	b = statusLine(b, status)
+	for name, values := range o.Header {
+		if name == "Cache-Status" || name == "Date" {
+			continue
+		}
+		for _, value := range values {
+			b = field(b, name, value)
+		}
+	}
+	if status == http.StatusOK {
+		b = field(b, "Accept-Ranges", "bytes")
+	}
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, length, 10)
+	return append(b, "\r\n"...)
+}
+
+func renderPart(o *cache.Object, part message.Span) []byte {
+	b := render(o, http.StatusPartialContent, part.End-part.Start)
+	b = field(b, "Accept-Ranges", "bytes")
+	return field(b, "Content-Range", message.ContentRange(part, o.Length()))
+}
+
+func renderNotModified(o *cache.Object) []byte {
+	b := statusLine(make([]byte, 0, 512), http.StatusNotModified)
+	for name, values := range o.Header {
+		switch {
+		case name == "Cache-Status", name == "Date", name == "Content-Type", name == "Content-Encoding":
+			continue
+		case name == "Last-Modified" && o.ETag != "":
+			continue // the ETag says more (RFC 9110 §15.4.5)
+		}
+		for _, value := range values {
+			b = field(b, name, value)
+		}
+	}
+	return b
+}
+
+func statusLine(b []byte, status int) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(status)...)
+	return append(b, "\r\n"...)
+}
+
+func field(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }

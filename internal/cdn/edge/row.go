@@ -1,0 +1,79 @@
+package edge
+
+import (
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/weir-stream/weir/cmcd"
+	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/edge/message"
+	"github.com/weir-stream/weir/internal/telemetry"
+)
+
+// finish completes the row and hands it on.
+func (x *exchange) finish() {
+	h, r, row := x.h, x.r, &x.row
+	end := h.now()
+	row.Duration = end.Sub(row.Time)
+	if first := x.w.first; !first.IsZero() {
+		row.TTFB = first.Sub(row.Time)
+	} else if x.w.status != 0 {
+		row.TTFB = row.Duration
+	}
+	row.Client, row.ClientPort = x.client, x.port
+	row.UserAgent, row.Referer = telemetry.Clip(r.UserAgent()), telemetry.Clip(r.Referer())
+	row.Method, row.Host, row.Proto = telemetry.Clip(r.Method), telemetry.Clip(r.Host), r.Proto
+	row.Path, row.Query = x.target.Path, x.target.Query
+	if x.target.Key == "" {
+		row.Path = r.URL.Path
+		row.Query = cmcd.StripQuery(r.URL.RawQuery)
+	}
+	row.Range = telemetry.Clip(r.Header.Get("Range"))
+	row.Status, row.Bytes = x.w.status, x.w.bytes
+	row.ContentType = x.w.Header().Get("Content-Type")
+	if r.Context().Err() != nil && x.w.err != nil {
+		row.Aborted = true
+	}
+	if f := x.fetch; f != nil {
+		row.OriginStatus, row.OriginTTFB, row.OriginDuration = f.Status, f.TTFB, f.Duration()
+		row.Origin, row.OriginAddress, row.Queued = f.Origin, f.Address, f.Queued
+	}
+	if !row.HasCMCD { // of a request that was refused it has not been read
+		row.CMCD, row.HasCMCD = cmcd.FromRequest(r.URL.RawQuery, r.Header)
+	}
+	if row.Status < http.StatusBadRequest {
+		h.prefetch.announced(x.rule, x.target, x.prefix, row)
+	}
+	h.report(row)
+}
+
+// report completes what every row has and hands it on.
+func (h *Handler) report(row *telemetry.Request) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		id = uuid.New() // no random source at all would have panicked
+	}
+	row.ID, row.Edge = id, h.id
+	row.Path, row.Query = telemetry.Clip(row.Path), telemetry.Clip(row.Query)
+	row.Stream = message.StreamOf(row.Path)
+	row.Kind = string(cdn.KindOf(row.Path))
+	h.metrics.answered(row)
+	h.observe(*row)
+}
+
+// observed is the writer of a server that knows its connection's state.
+type observed interface {
+	// TCP returns what the kernel says of the connection since the last time.
+	TCP() (telemetry.TCP, bool)
+}
+
+// connection asks the server's writer, if it can tell, how the connection fared.
+func connection(w http.ResponseWriter) telemetry.TCP {
+	if o, ok := w.(observed); ok {
+		if t, ok := o.TCP(); ok {
+			return t
+		}
+	}
+	return telemetry.TCP{}
+}
