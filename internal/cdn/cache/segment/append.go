@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -55,7 +56,8 @@ func (s *Store) reserve(l layout) (appending, error) {
 		a, ok := s.place(l)
 		s.mu.Unlock()
 		if ok {
-			for s.behind() && s.reclaim() { // the background does not keep up
+			for more := true; more && s.behind(); { // the background does not keep up
+				more = s.reclaim()
 			}
 			return a, nil
 		}
@@ -80,7 +82,7 @@ func (s *Store) admit(size int64) error {
 	}
 	now := time.Now()
 	if t := &s.trouble; t.err != nil && (t.probing || now.Before(t.retryAt)) {
-		s.metrics.refused.WithLabelValues(backingOff).Inc()
+		s.metrics.refused.WithLabelValues("back-off").Inc()
 		return fmt.Errorf("%w a moment ago: %w", ErrDisk, t.err)
 	}
 	if s.limit < s.capacity && !now.Before(s.raiseAt) {
@@ -91,10 +93,10 @@ func (s *Store) admit(size int64) error {
 	case size > s.capacity:
 		return fmt.Errorf("%w: it takes %d bytes, the capacity is %d", ErrTooLarge, size, s.capacity)
 	case size > s.limit: // dropping everything would not help
-		s.metrics.refused.WithLabelValues(overCapacity).Inc()
-		return fmt.Errorf("%w: it is full: %d bytes asked for, %d can be had", ErrDisk, size, s.limit)
+		s.metrics.refused.WithLabelValues("capacity").Inc()
+		return fmt.Errorf("%w: %d bytes asked for, %d can be had: %w", ErrDisk, size, s.limit, syscall.ENOSPC)
 	case s.used+size > s.limit:
-		s.metrics.refused.WithLabelValues(overCapacity).Inc()
+		s.metrics.refused.WithLabelValues("capacity").Inc()
 		return fmt.Errorf("%w: %d bytes asked for, %d of %d used", ErrNoSpace, size, s.used, s.limit)
 	}
 	return nil
@@ -115,7 +117,7 @@ func (s *Store) place(l layout) (appending, bool) {
 	g.dirty = true
 	s.used += l.size
 	s.sequence++
-	s.begin()
+	s.busy++
 	a := appending{region: newRegion(g, offset, l), layout: l, sequence: s.sequence}
 	if s.trouble.err != nil {
 		a.probe, s.trouble.probing = true, true
@@ -148,7 +150,7 @@ func (s *Store) grow(size int64) error {
 	}
 	number := s.number
 	s.number++
-	s.begin()
+	s.busy++
 	s.mu.Unlock()
 
 	g, err := s.create(number)
@@ -157,7 +159,7 @@ func (s *Store) grow(size int64) error {
 	defer s.mu.Unlock()
 	s.end()
 	if err != nil {
-		s.failed(creating, err)
+		s.failed("create", err)
 		return fmt.Errorf("%w: create %s: %w", ErrDisk, fileName(s.dir, number), err)
 	}
 	s.segments[number], s.active = g, g
@@ -187,7 +189,7 @@ func (s *Store) create(number uint32) (*segment, error) {
 		return nil, err
 	}
 	var salt [8]byte
-	rand.Read(salt[:]) //nolint:errcheck // it never fails, by its documentation
+	rand.Read(salt[:]) // it never fails
 	head := fileHead{number: number, size: s.segmentBytes, salt: binary.LittleEndian.Uint64(salt[:])}
 	if err = f.Truncate(head.size); err == nil {
 		_, err = f.WriteAt(head.encode(), 0)
@@ -214,10 +216,10 @@ func (s *Store) write(a appending, meta []byte, body [][]byte) error {
 	if small {
 		whole += l.body
 	}
-	pooled := s.heads.Get().(*[]byte)
-	defer s.heads.Put(pooled)
+	pooled := s.buffers.Get().(*[]byte)
+	defer s.buffers.Put(pooled)
 	b := *pooled
-	if int64(cap(b)) < whole {
+	if whole > maxPooled {
 		b = make([]byte, whole)
 	}
 	b = b[:whole]
@@ -231,9 +233,9 @@ func (s *Store) write(a appending, meta []byte, body [][]byte) error {
 		}
 	}
 	recordHead{
-		segment: g.head.number, salt: g.head.salt, sequence: a.sequence, offset: a.region.offset,
-		body: l.body, meta: l.meta, tail: checksum(b[headBytes : l.metaAt+int64(l.meta)]),
-	}.encode(b)
+		sequence: a.sequence, offset: a.region.offset, body: l.body, meta: l.meta,
+		tail: checksum(b[headBytes : l.metaAt+int64(l.meta)]),
+	}.encode(b, g.head)
 
 	at := a.region.offset + l.bodyAt
 	if small {
@@ -267,7 +269,7 @@ func (s *Store) settle(a appending, err error) {
 	if err != nil {
 		a.region.state.Store(dead)
 		s.discard(a.region)
-		s.failed(writing, err)
+		s.failed("write", err)
 	} else {
 		s.metrics.appended.Inc()
 		s.metrics.bytes.Add(float64(a.layout.size))

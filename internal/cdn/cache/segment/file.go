@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -68,33 +69,27 @@ func (g *segment) giveBack(r run) {
 	g.room += r.n
 }
 
-// memory returns the mapping of the file, which it makes when it is first asked for.
-func (g *segment) memory() ([]byte, error) {
-	if m := g.mapping.Load(); m != nil {
-		return *m, nil
-	}
+// mapFile maps the file unless that has been done.
+func (g *segment) mapFile() error {
 	g.mapLock.Lock()
 	defer g.mapLock.Unlock()
-	if m := g.mapping.Load(); m != nil {
-		return *m, nil
+	if g.mapping.Load() != nil {
+		return nil
 	}
 	m, err := g.file.Map(g.head.size)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		g.mapping.Store(&m)
 	}
-	g.mapping.Store(&m)
-	return m, nil
+	return err
 }
 
 // close unmaps and closes the file. Nobody reads it any more.
 func (g *segment) close() error {
 	g.mapLock.Lock()
 	defer g.mapLock.Unlock()
+	var err error
 	if m := g.mapping.Swap(nil); m != nil {
-		if err := g.file.Unmap(*m); err != nil {
-			g.file.Close()
-			return err
-		}
+		err = g.file.Unmap(*m)
 	}
-	return g.file.Close()
+	return errors.Join(err, g.file.Close())
 }

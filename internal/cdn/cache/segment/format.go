@@ -122,8 +122,6 @@ func align(n, to int64) int64 { return (n + to - 1) / to * to }
 
 // recordHead is the head of a record.
 type recordHead struct {
-	segment  uint32
-	salt     uint64
 	sequence uint64
 	offset   int64
 	body     int64
@@ -131,11 +129,11 @@ type recordHead struct {
 	tail     uint32 // checksum of the block checksums and the meta
 }
 
-func (h recordHead) encode(b []byte) {
+func (h recordHead) encode(b []byte, file fileHead) {
 	clear(b[:headBytes])
 	copy(b, recordMagic)
-	binary.LittleEndian.PutUint32(b[4:], h.segment)
-	binary.LittleEndian.PutUint64(b[8:], h.salt)
+	binary.LittleEndian.PutUint32(b[4:], file.number)
+	binary.LittleEndian.PutUint64(b[8:], file.salt)
 	binary.LittleEndian.PutUint64(b[16:], h.sequence)
 	binary.LittleEndian.PutUint64(b[24:], uint64(h.offset))
 	binary.LittleEndian.PutUint64(b[32:], uint64(h.body))
@@ -151,14 +149,13 @@ func parseRecordHead(b []byte, file fileHead, offset int64) (recordHead, bool) {
 		return recordHead{}, false
 	}
 	h := recordHead{
-		segment:  binary.LittleEndian.Uint32(b[4:]),
-		salt:     binary.LittleEndian.Uint64(b[8:]),
 		sequence: binary.LittleEndian.Uint64(b[16:]),
 		offset:   int64(binary.LittleEndian.Uint64(b[24:])),
 		tail:     binary.LittleEndian.Uint32(b[56:]),
 	}
+	number, salt := binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])
 	body, meta := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint32(b[40:])
-	if h.segment != file.number || h.salt != file.salt || h.offset != offset || body > MaxBodyBytes || meta > MaxMetaBytes {
+	if number != file.number || salt != file.salt || h.offset != offset || body > MaxBodyBytes || meta > MaxMetaBytes {
 		return recordHead{}, false
 	}
 	h.body, h.meta = int64(body), int(meta)

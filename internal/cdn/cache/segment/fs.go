@@ -1,25 +1,22 @@
 package segment
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // FS is what a store needs of a file system. Tests put one in that fails.
 type FS interface {
-	MkdirAll(dir string) error
 	// List returns the names of what is in dir.
 	List(dir string) ([]string, error)
 	// Open opens a file to read and write. With create, it must not exist yet.
 	Open(name string, create bool) (File, error)
 	Remove(name string) error
-	// SyncDir makes the names in dir survive a power cut.
-	SyncDir(dir string) error
-	// Lock locks a file, which it creates, until it is closed. It returns [ErrLocked] if it is locked.
-	Lock(name string) (io.Closer, error)
+	// Lock makes the folder unless it is there, and locks it until the lock is closed. It returns
+	// [ErrLocked] if it is locked.
+	Lock(dir string) (io.Closer, error)
 }
 
 // File is an open file of an [FS]. Reading and writing do not move its position.
@@ -28,7 +25,6 @@ type File interface {
 	io.WriterAt
 	io.Closer
 	Truncate(size int64) error
-	Size() (int64, error)
 	Sync() error
 	// Punch gives the blocks of a range back to the file system; it reads as zeros from then on.
 	// It returns errors.ErrUnsupported where that cannot be done.
@@ -48,8 +44,6 @@ func OS() FS { return osFS{} }
 
 type osFS struct{}
 
-func (osFS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o750) }
-
 func (osFS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -57,9 +51,7 @@ func (osFS) List(dir string) ([]string, error) {
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if e.Type()&fs.ModeType == 0 { // a regular file
-			names = append(names, e.Name())
-		}
+		names = append(names, e.Name())
 	}
 	return names, nil
 }
@@ -78,15 +70,11 @@ func (osFS) Open(name string, create bool) (File, error) {
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
-func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+func (osFS) Lock(dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
 	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func (osFS) Lock(name string) (io.Closer, error) {
+	name := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, err
@@ -100,11 +88,3 @@ func (osFS) Lock(name string) (io.Closer, error) {
 
 // osFile has what is the same on all systems; the rest is in fs_linux.go and fs_portable.go.
 type osFile struct{ *os.File }
-
-func (f *osFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}

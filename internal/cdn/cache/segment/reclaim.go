@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -42,58 +43,60 @@ func (s *Store) reclaim() bool {
 	if len(s.queue) == 0 {
 		return false
 	}
-	first := s.queue[0]
-	g, hole := first.seg, run{first.offset, first.size}
-	taken := 1
+	n, g := 1, s.queue[0].seg
+	hole := run{s.queue[0].offset, s.queue[0].size}
 	// What was written together is often dropped together.
-	for taken < len(s.queue) && s.queue[taken].seg == g && s.queue[taken].offset == hole.end() && hole.n < MaxBodyBytes {
-		hole.n += s.queue[taken].size
-		taken++
+	for n < len(s.queue) && s.queue[n].seg == g && s.queue[n].offset == hole.end() && hole.n < MaxBodyBytes {
+		hole.n += s.queue[n].size
+		n++
 	}
-	clear(s.queue[:taken])
-	if s.queue = s.queue[taken:]; len(s.queue) == 0 {
+	dropped := slices.Clone(s.queue[:n])
+	clear(s.queue[:n])
+	if s.queue = s.queue[n:]; len(s.queue) == 0 {
 		s.queue = nil
 	}
 	s.reclaiming -= hole.n
-	if s.retire(g); g.gone {
-		return true // with the file
+	if s.retire(g); !g.gone { // else it goes with the file
+		s.punch(g, hole, dropped)
 	}
-	s.punch(g, hole)
 	return true
 }
 
-// punch gives a range of g back. Called with mu held, which it gives up for a while.
-func (s *Store) punch(g *segment, hole run) {
+// punch gives a range of g back, in which nothing is but what was dropped. Called with mu held, which it
+// gives up for a while.
+func (s *Store) punch(g *segment, hole run, dropped []*Region) {
 	g.holds++
-	s.begin()
+	s.busy++
+	err := errors.ErrUnsupported
 	unable := s.noPunch
 	s.mu.Unlock()
-	err := errors.ErrUnsupported
 	if !unable {
 		err = g.file.Punch(hole.offset, hole.n)
 	}
 	if err != nil {
-		// At least it must not be found again. Nobody minds if that fails too.
-		g.file.WriteAt(make([]byte, headBytes), hole.offset) //nolint:errcheck // see above
+		for _, r := range dropped { // at least they are not found again
+			g.file.WriteAt(make([]byte, headBytes), r.offset) //nolint:errcheck // it is tried again, or was found wrong anyway
+		}
 	}
 	s.mu.Lock()
 	s.end()
 	g.holds--
-	switch {
-	case err == nil:
+	if err == nil {
 		g.giveBack(hole)
-	case errors.Is(err, errors.ErrUnsupported):
-		s.noPunch = true
+	} else {
 		s.used += hole.n
 		g.wasted += hole.n
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, errors.ErrUnsupported):
+		s.noPunch = true
 		if g == s.active && g.holds == 0 {
 			s.active = nil // only a file as a whole can be given back
 		}
 	default:
-		s.metrics.errors.WithLabelValues(punching).Inc()
-		s.used += hole.n
-		g.wasted += hole.n
-		s.stuck = append(s.stuck, &Region{seg: g, offset: hole.offset, size: hole.n})
+		s.metrics.errors.WithLabelValues("punch").Inc()
+		s.stuck = append(s.stuck, dropped...)
 	}
 	s.retire(g)
 }
@@ -113,49 +116,45 @@ func (s *Store) retire(g *segment) {
 
 // unlink closes and removes the file of g. Called with mu held, which it gives up for a while.
 func (s *Store) unlink(g *segment) {
-	s.begin()
+	s.busy++
 	s.mu.Unlock()
-	err := s.fs.Remove(fileName(s.dir, g.head.number))
-	if closing := g.close(); err == nil {
-		err = closing
-	}
+	err := errors.Join(g.close(), s.fs.Remove(fileName(s.dir, g.head.number)))
 	s.mu.Lock()
 	s.end()
 	g.closed = true
 	s.open--
 	if err != nil {
-		s.metrics.errors.WithLabelValues(unlinking).Inc()
+		s.metrics.errors.WithLabelValues("unlink").Inc()
 	}
 }
 
-// retry puts what could not be given back on its way once more, and reports whether there was any.
-func (s *Store) retry() bool {
+// retry puts what could not be given back on its way once more.
+func (s *Store) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	again := false
 	for _, g := range s.stuck {
 		if g.seg.gone {
 			continue
 		}
-		again = true
 		g.seg.wasted -= g.size
 		s.used -= g.size
 		s.enqueue(g)
 	}
 	s.stuck = nil
-	return again
 }
 
-func (s *Store) reclaimer(ctx context.Context) {
+// background works whenever it is woken, until ctx ends.
+func (s *Store) background(ctx context.Context, work func() bool, woken <-chan struct{}) {
 	ticker := time.NewTicker(stuckInterval)
 	defer ticker.Stop()
 	for {
-		for ctx.Err() == nil && s.reclaim() {
+		for more := true; more && ctx.Err() == nil; {
+			more = work()
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.reclaimable:
+		case <-woken:
 		case <-ticker.C:
 			s.retry()
 		}
@@ -184,35 +183,23 @@ func (s *Store) sync() bool {
 		return true
 	}
 	g.holds++
-	s.begin()
+	s.busy++
 	s.mu.Unlock()
 	err := g.file.Sync()
 	if err != nil {
 		// What the page cache holds of the segment is not what the disk holds, and the kernel may drop
 		// it whenever it wants to; it does not try to write it again.
 		g.lost.Store(true)
-	} else if err = s.fs.SyncDir(s.dir); err != nil {
-		err = nil // the file may be missing after a power cut: so be it
-		s.metrics.errors.WithLabelValues(syncing).Inc()
 	}
 	s.mu.Lock()
 	s.end()
 	g.holds--
 	if err != nil {
-		s.failed(syncing, err)
+		s.failed("sync", err)
+		if g == s.active { // it was made so again meanwhile
+			s.active = nil
+		}
 	}
 	s.retire(g)
 	return true
-}
-
-func (s *Store) syncer(ctx context.Context) {
-	for {
-		for ctx.Err() == nil && s.sync() {
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.syncable:
-		}
-	}
 }

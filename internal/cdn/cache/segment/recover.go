@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -64,15 +64,13 @@ func (s *Store) recover() error {
 			return err
 		default:
 			s.segments[number] = g
-		}
-		if number == math.MaxUint32 {
-			return fmt.Errorf("%s: numbers are used up", name)
+			s.open++
 		}
 		s.number = number + 1
 	}
 	// From here on it is certain that all files are of this version, so they may be changed.
 	for _, name := range broken {
-		s.metrics.quarantined.WithLabelValues(badHead).Inc()
+		s.metrics.quarantined.WithLabelValues("head").Inc()
 		s.log.Warn("a segment of the cache is corrupt; it is removed", "file", name)
 		if err := s.fs.Remove(name); err != nil {
 			return err
@@ -87,13 +85,12 @@ func (s *Store) recover() error {
 		}
 		found = append(found, scan.records...)
 		for _, r := range scan.torn {
-			s.metrics.quarantined.WithLabelValues(tornBytes).Inc()
+			s.metrics.quarantined.WithLabelValues("torn").Inc()
 			s.enqueue(&Region{seg: scan.seg, offset: r.offset, size: r.n})
 		}
 		scan.seg.holds = len(scan.records)
 		s.retire(scan.seg)
 	}
-	s.open = len(scans)
 	slices.SortStableFunc(found, func(a, b foundRecord) int { return cmp.Compare(a.sequence, b.sequence) })
 	s.recovered = make([]*Region, len(found))
 	for i, r := range found {
@@ -106,32 +103,25 @@ func (s *Store) recover() error {
 	return nil
 }
 
-// reopen opens a file that is there. Its head says ErrCorrupt if it is not whole.
+// reopen opens a file that is there. It returns ErrCorrupt if its head is not whole.
 func (s *Store) reopen(number uint32) (*segment, error) {
 	name := fileName(s.dir, number)
 	f, err := s.fs.Open(name, false)
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.readSegment(f, number)
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return g, nil
-}
-
-func (s *Store) readSegment(f File, number uint32) (*segment, error) {
 	b := make([]byte, headBytes)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	} else {
+		var head fileHead
+		if head, err = parseFileHead(b[:n], number); err == nil {
+			return s.newSegment(f, head), nil
+		}
 	}
-	head, err := parseFileHead(b[:n], number)
-	if err != nil {
-		return nil, err
-	}
-	return s.newSegment(f, head), nil
+	f.Close()
+	return nil, fmt.Errorf("%s: %w", name, err)
 }
 
 // foundRecord is a record whose head and meta agree with their checksums.
@@ -145,15 +135,15 @@ type segmentScan struct {
 	seg     *segment
 	records []foundRecord
 	torn    []run // bytes of no record
+	taken   int64 // end of the last of either
 }
 
 // scanAll reads the segments, several at once.
 func (s *Store) scanAll() []*segmentScan {
 	scans := make([]*segmentScan, 0, len(s.segments))
-	for _, g := range s.segments {
-		scans = append(scans, &segmentScan{seg: g})
+	for _, number := range slices.Sorted(maps.Keys(s.segments)) {
+		scans = append(scans, &segmentScan{seg: s.segments[number]})
 	}
-	slices.SortFunc(scans, func(a, b *segmentScan) int { return cmp.Compare(a.seg.head.number, b.seg.head.number) })
 	work := make(chan *segmentScan)
 	var wg sync.WaitGroup
 	for range min(len(scans), max(maxScans, runtime.GOMAXPROCS(0))) {
@@ -175,20 +165,20 @@ func (s *Store) scanAll() []*segmentScan {
 func (c *segmentScan) read() {
 	g := c.seg
 	size := g.head.size
-	if n, err := g.file.Size(); err != nil || n != size {
-		// A file that is shorter than its mapping kills who reads the end of it.
-		if err := g.file.Truncate(size); err != nil {
-			g.lost.Store(true)
-			c.tear(pageBytes, size)
-			return
-		}
+	c.taken = pageBytes
+	// A file that is shorter than its mapping kills who reads the end of it.
+	if err := g.file.Truncate(size); err != nil {
+		g.store.metrics.errors.WithLabelValues("write").Inc()
+		g.lost.Store(true)
+		c.tear(pageBytes, size)
+		return
 	}
 	w := window{file: g.file, size: size}
 	bad := 0
 	for at, near := int64(pageBytes), false; at < size; {
 		page, err := w.read(at, pageBytes, near)
 		if err != nil {
-			g.store.metrics.errors.WithLabelValues(reading).Inc()
+			g.store.metrics.errors.WithLabelValues("read").Inc()
 			if bad++; bad == maxUnreadable {
 				c.tear(at, size)
 				break
@@ -215,10 +205,11 @@ func (c *segmentScan) read() {
 			continue
 		}
 		c.records = append(c.records, r)
+		c.take(at, at+r.region.size)
 		at += r.region.size
 		near = r.region.size <= nearBytes/2
 	}
-	c.measure()
+	c.take(size, size)
 }
 
 // record reads the record whose head is on page.
@@ -249,31 +240,18 @@ func (c *segmentScan) record(w *window, page []byte, at int64) (foundRecord, boo
 func (c *segmentScan) tear(start, end int64) {
 	if n := len(c.torn); n > 0 && c.torn[n-1].end() == start {
 		c.torn[n-1].n += end - start
-		return
+	} else {
+		c.torn = append(c.torn, run{start, end - start})
 	}
-	c.torn = append(c.torn, run{start, end - start})
+	c.take(start, end)
 }
 
-// measure makes everything free that is neither a record nor torn.
-func (c *segmentScan) measure() {
-	at, torn := int64(pageBytes), c.torn
-	take := func(offset, n int64) {
-		if offset > at {
-			c.seg.giveBack(run{at, offset - at})
-		}
-		at = offset + n
+// take notes that the bytes from start to end are not free, and that those before them are.
+func (c *segmentScan) take(start, end int64) {
+	if start > c.taken {
+		c.seg.giveBack(run{c.taken, start - c.taken})
 	}
-	for _, r := range c.records {
-		for len(torn) > 0 && torn[0].offset < r.region.offset {
-			take(torn[0].offset, torn[0].n)
-			torn = torn[1:]
-		}
-		take(r.region.offset, r.region.size)
-	}
-	for _, r := range torn {
-		take(r.offset, r.n)
-	}
-	take(c.seg.head.size, 0)
+	c.taken = end
 }
 
 // window reads a file from front to back.

@@ -156,19 +156,17 @@ func (s *Store) Drop(r Ref) {
 // prepare makes the body readable, and verifies n bytes from offset on.
 func (g *Region) prepare(offset, n int64) error {
 	if g.seg.lost.Load() {
-		return g.quarantine(unsynced, errors.New("its segment could not be synced"))
+		return g.quarantine("sync", errors.New("its segment could not be synced"))
 	}
-	if g.checks.Load() != nil {
-		if err := g.Verify(offset, n); err != nil {
-			return err
-		}
+	if err := g.Verify(offset, n); err != nil {
+		return err
 	}
 	if g.seg.mapping.Load() != nil {
 		return nil
 	}
-	if _, err := g.seg.memory(); err != nil {
+	if err := g.seg.mapFile(); err != nil {
 		if !errors.Is(err, errors.ErrUnsupported) {
-			g.seg.store.metrics.errors.WithLabelValues(mapping).Inc()
+			g.seg.store.metrics.errors.WithLabelValues("map").Inc()
 		}
 		return g.load()
 	}
@@ -205,9 +203,6 @@ func (g *Region) Bytes() []byte {
 	}
 	return (*g.seg.mapping.Load())[g.bodyAt : g.bodyAt+g.body : g.bodyAt+g.body]
 }
-
-// Len returns the number of bytes in the body.
-func (g *Region) Len() int64 { return g.body }
 
 // File returns the descriptor of the file that the body is in, and its offset there.
 func (g *Region) File() (fd uintptr, offset int64) { return g.seg.fd, g.bodyAt }
@@ -250,15 +245,15 @@ func (g *Region) verify(c *checks, block int) error {
 	if c.good[block] {
 		return nil
 	}
-	pooled := g.seg.store.blocks.Get().(*[]byte)
-	defer g.seg.store.blocks.Put(pooled)
+	pooled := g.seg.store.buffers.Get().(*[]byte)
+	defer g.seg.store.buffers.Put(pooled)
 	at := int64(block) * BlockBytes
 	b := (*pooled)[:min(BlockBytes, g.body-at)]
 	if _, err := g.seg.file.ReadAt(b, g.bodyAt+at); err != nil {
 		return g.unreadable(err)
 	}
 	if got, want := checksum(b), binary.LittleEndian.Uint32(c.sums[4*block:]); got != want {
-		return g.quarantine(badBody, fmt.Errorf("block %d has checksum %08x, want %08x", block, got, want))
+		return g.quarantine("body", fmt.Errorf("block %d has checksum %08x, want %08x", block, got, want))
 	}
 	c.good[block] = true
 	if c.left--; c.left == 0 {
@@ -276,7 +271,7 @@ func (g *Region) readHead() (sums, meta []byte, err error) {
 	}
 	h, ok := parseRecordHead(b, g.seg.head, g.offset)
 	if !ok || h.body != g.body || h.meta != g.meta || checksum(b[headBytes:]) != h.tail {
-		return nil, nil, g.quarantine(badHead, errors.New("its head has changed"))
+		return nil, nil, g.quarantine("head", errors.New("its head has changed"))
 	}
 	return b[headBytes:l.metaAt:l.metaAt], b[l.metaAt:], nil
 }
@@ -285,8 +280,8 @@ func (g *Region) unreadable(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF // somebody has shortened the file
 	}
-	g.seg.store.metrics.errors.WithLabelValues(reading).Inc()
-	return g.quarantine(unreadable, err)
+	g.seg.store.metrics.errors.WithLabelValues("read").Inc()
+	return g.quarantine("read", err)
 }
 
 // quarantine makes sure that the record is never given out again.
@@ -298,19 +293,11 @@ func (g *Region) quarantine(reason string, err error) error {
 	return fmt.Errorf("segment %d, offset %d: %w: %w", g.seg.head.number, g.offset, ErrCorrupt, err)
 }
 
-// Quarantine is for who finds, by means of its own, that the record is not what was written: it is
-// dropped, and counted.
-func (g *Region) Quarantine() {
-	if g.kill() {
-		g.seg.store.metrics.quarantined.WithLabelValues(byCaller).Inc()
-	}
-}
-
 // Guard calls f, which reads what Bytes has returned. If the memory cannot be read, Guard quarantines the
 // record and returns [ErrCorrupt] and a [FaultError].
 func (g *Region) Guard(f func()) error {
 	if err := Guard(f); err != nil {
-		return g.quarantine(faultingPage, err)
+		return g.quarantine("mapping", err)
 	}
 	return nil
 }

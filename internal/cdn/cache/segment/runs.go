@@ -1,8 +1,8 @@
 package segment
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 )
 
 // run is a range of a file.
@@ -15,13 +15,7 @@ type runs []run
 
 // find returns the index of the first run that ends after offset.
 func (f runs) find(offset int64) int {
-	i, _ := slices.BinarySearchFunc(f, offset, func(r run, offset int64) int {
-		if r.end() <= offset {
-			return -1
-		}
-		return cmp.Compare(r.end(), offset) // never 0
-	})
-	return i
+	return sort.Search(len(f), func(i int) bool { return f[i].end() > offset })
 }
 
 // fits returns the index of the first run from offset on that has n bytes, -1 if there is none.

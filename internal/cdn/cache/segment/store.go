@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,6 +22,7 @@ const (
 	maxReclaiming      = 64 << 20
 	reclaimingFraction = 8
 
+	maxPooled  = 2 * BlockBytes
 	minBackOff = time.Second
 	maxBackOff = time.Minute
 	// raiseInterval is how often a capacity that was lowered because the disk was full is raised again,
@@ -69,14 +69,12 @@ type Store struct {
 	maxReclaiming int64
 	maxFiles      int // from which on holes are written to again
 
-	heads  sync.Pool // *[]byte: heads and small records
-	blocks sync.Pool // *[]byte: blocks of bodies
+	buffers sync.Pool // *[]byte, of maxPooled bytes
 
 	reclaimable, syncable chan struct{} // wake the background
 
-	growing sync.Mutex // held to put another segment in the place of the active one
-
-	closed atomic.Bool // changes with mu held
+	growing sync.Mutex  // held to put another segment in the place of the active one
+	closed  atomic.Bool // changes with mu held
 
 	mu       sync.Mutex
 	idle     *sync.Cond // busy has become 0
@@ -118,6 +116,25 @@ func Open(settings Settings) (*Store, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, fmt.Errorf("segment: %w", err)
 	}
+	s := newStore(settings)
+	lock, err := s.fs.Lock(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("segment: %w", err)
+	}
+	s.lock = lock
+	err = s.recover()
+	if err == nil && settings.Registerer != nil {
+		err = s.metrics.register(settings.Registerer, s)
+	}
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("segment: open %s: %w", s.dir, err)
+	}
+	return s, nil
+}
+
+// newStore returns a store that knows no segments.
+func newStore(settings Settings) *Store {
 	s := &Store{
 		dir:          settings.Dir,
 		fs:           settings.FS,
@@ -143,32 +160,8 @@ func Open(settings Settings) (*Store, error) {
 	s.maxReclaiming = min(maxReclaiming, s.capacity/reclaimingFraction)
 	s.maxFiles = int(2*s.capacity/s.segmentBytes) + 4
 	s.idle = sync.NewCond(&s.mu)
-	s.heads.New = func() any { b := make([]byte, 0, 2*BlockBytes); return &b }
-	s.blocks.New = func() any { b := make([]byte, BlockBytes); return &b }
-
-	if err := s.fs.MkdirAll(s.dir); err != nil {
-		return nil, fmt.Errorf("segment: %w", err)
-	}
-	lock, err := s.fs.Lock(filepath.Join(s.dir, "lock"))
-	if err != nil {
-		return nil, fmt.Errorf("segment: %w", err)
-	}
-	s.lock = lock
-	err = s.recover()
-	if err == nil && settings.Registerer != nil {
-		err = s.metrics.register(settings.Registerer, s)
-	}
-	if err != nil {
-		for _, g := range s.segments {
-			g.file.Close()
-		}
-		for _, g := range s.doomed {
-			g.file.Close()
-		}
-		s.lock.Close()
-		return nil, fmt.Errorf("segment: open %s: %w", s.dir, err)
-	}
-	return s, nil
+	s.buffers.New = func() any { b := make([]byte, maxPooled); return &b }
+	return s
 }
 
 // Used returns how much disk the records take that are not dropped, and those that were while a Region
@@ -183,8 +176,8 @@ func (s *Store) Used() int64 {
 // segments that are full. It returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { s.reclaimer(ctx) })
-	wg.Go(func() { s.syncer(ctx) })
+	wg.Go(func() { s.background(ctx, s.reclaim, s.reclaimable) })
+	wg.Go(func() { s.background(ctx, s.sync, s.syncable) })
 	wg.Wait()
 	return nil
 }
@@ -232,7 +225,7 @@ func (s *Store) closeIdle(g *segment) bool {
 	g.closed = true
 	s.open--
 	if err := g.close(); err != nil {
-		s.metrics.errors.WithLabelValues(unlinking).Inc()
+		s.metrics.errors.WithLabelValues("unlink").Inc()
 	}
 	return true
 }
@@ -249,9 +242,7 @@ func (s *Store) unpin(g *segment) {
 	}
 }
 
-// begin and end are around work that needs the files open. Called with mu held.
-func (s *Store) begin() { s.busy++ }
-
+// end ends work that needs the files open, and that busy counts. Called with mu held.
 func (s *Store) end() {
 	if s.busy--; s.busy == 0 {
 		s.idle.Broadcast()
@@ -262,7 +253,9 @@ func (s *Store) end() {
 func (s *Store) failed(operation string, err error) {
 	s.metrics.errors.WithLabelValues(operation).Inc()
 	now := time.Now()
-	if full(err) && s.limit > s.used {
+	// Where next to nothing is used, it is others who have filled the disk: to drop more would not help.
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if full && s.limit > s.used && s.used >= s.capacity/raiseFraction {
 		s.limit, s.raiseAt = s.used, now.Add(raiseInterval)
 	}
 	t := &s.trouble
@@ -275,11 +268,6 @@ func (s *Store) failed(operation string, err error) {
 	t.err = err
 	t.delay = min(max(2*t.delay, minBackOff), maxBackOff)
 	t.retryAt = now.Add(t.delay)
-}
-
-// full reports whether err says that the disk is full, or a quota used up.
-func full(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // wake tells the background of work, unless it has been told.
