@@ -23,6 +23,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/weir-stream/weir/internal/cdn/access"
+	"github.com/weir-stream/weir/internal/cdn/access/keyfile"
 	"github.com/weir-stream/weir/internal/cdn/access/token"
 )
 
@@ -50,6 +51,8 @@ func lookup(name string) (string, bool) {
 	return strings.Repeat(strings.ToLower(letter), token.MinSecretBytes), ok
 }
 
+var keyA = keyfile.SecretRef{Env: "KEY_A"}
+
 // file writes a file and returns its name.
 func file(t *testing.T, content []byte) string {
 	t.Helper()
@@ -69,11 +72,13 @@ func publicKeyFile(t *testing.T) string {
 func configOf(t *testing.T, text string) access.Config {
 	t.Helper()
 	c := access.DefaultConfig()
-	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
+	if err := yamlInto(text, &c); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
+
+func yamlInto(text string, c *access.Config) error { return yaml.Unmarshal([]byte(text), c) }
 
 func newChain(t *testing.T, text string) *access.Chain {
 	t.Helper()

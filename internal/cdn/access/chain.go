@@ -113,6 +113,19 @@ func (c *Chain) Check(r *Request) Decision {
 	return d
 }
 
+// Explain says why a request is refused, to whoever runs the edge and never to a viewer; nil: it is allowed. It
+// counts as Check does.
+func (c *Chain) Explain(r *Request) error {
+	switch d := c.check(r); {
+	case d.Allow:
+		return nil
+	case d.detail != nil:
+		return d.detail
+	default:
+		return &token.RefusedError{Reason: Reason(d.Reason), Detail: "the client, its path or its page is refused, whatever the credential"}
+	}
+}
+
 func (c *Chain) check(r *Request) Decision {
 	s := c.state.Load()
 	now := r.Now
@@ -154,9 +167,11 @@ func (c *Chain) check(r *Request) Decision {
 		if s.atlas != nil {
 			t.Whereabouts = s.atlas.whereabouts
 		}
-		var reason Reason
-		if verified, reason = c.credential(s, rule, &t, inPath); reason != "" {
+		var err error
+		if verified, err = c.credential(s, rule, &t, inPath); err != nil {
+			reason := reasonOf(err)
 			d := refusal(reason, rule.strip)
+			d.detail = err
 			if reason == token.Missing && rule.JWT != nil && rule.JWT.Bearer {
 				d.Status = http.StatusUnauthorized // RFC 6750 §3
 				d.SetHeader = http.Header{"Www-Authenticate": {"Bearer"}}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -10,11 +11,11 @@ import (
 	"github.com/weir-stream/weir/internal/cdn/access/token"
 )
 
-// credential returns the first credential of a request that is good for it. If none is, the reason is that
-// of the last one that was sent.
-func (c *Chain) credential(s *state, rule *rule, t *token.Request, inPath string) (*token.Verified, Reason) {
-	reason := token.Missing
-	try := func(v *token.Verified, found bool, err error) bool {
+// credential returns the first credential of a request that is good for it. If none is, the error is that of
+// the last one that was sent.
+func (c *Chain) credential(s *state, rule *rule, t *token.Request, inPath string) (*token.Verified, error) {
+	refused := missing
+	try := func(t *token.Request, v *token.Verified, found bool, err error) bool {
 		if !found {
 			return false
 		}
@@ -27,17 +28,19 @@ func (c *Chain) credential(s *state, rule *rule, t *token.Request, inPath string
 		if err == nil {
 			return true
 		}
-		reason = reasonOf(err)
+		refused = err
 		return false
 	}
 	if rule.Token != nil {
-		if v, found, err := s.ownToken(rule, t, inPath); try(v, found, err) {
-			return v, ""
+		if v, found, err := s.ownToken(rule, t, inPath); try(t, v, found, err) {
+			return v, nil
 		}
 	}
 	if rule.CloudFront != nil {
-		if v, found, err := s.signedURL(rule, t); try(v, found, err) {
-			return v, ""
+		signed := *t // as it was signed, which need not be as it is asked for
+		signed.Scheme, signed.Host = cmp.Or(rule.CloudFront.Scheme, t.Scheme), cmp.Or(rule.CloudFront.Host, t.Host)
+		if v, found, err := s.signedURL(rule, &signed); try(&signed, v, found, err) {
+			return v, nil
 		}
 	}
 	if rule.CAT != nil {
@@ -46,8 +49,8 @@ func (c *Chain) credential(s *state, rule *rule, t *token.Request, inPath string
 		if found && err == nil {
 			v, err = s.verify(catKind, rule, text, t, rule.cat.Verify)
 		}
-		if try(v, found, err) {
-			return v, ""
+		if try(t, v, found, err) {
+			return v, nil
 		}
 	}
 	if rule.JWT != nil {
@@ -56,11 +59,11 @@ func (c *Chain) credential(s *state, rule *rule, t *token.Request, inPath string
 		if found && err == nil {
 			v, err = s.verify(jwtKind, rule, text, t, rule.jwt.Verify)
 		}
-		if try(v, found, err) {
-			return v, ""
+		if try(t, v, found, err) {
+			return v, nil
 		}
 	}
-	return nil, reason
+	return nil, refused
 }
 
 func reasonOf(err error) Reason {
@@ -142,12 +145,6 @@ func (s *state) signedURL(rule *rule, t *token.Request) (v *token.Verified, foun
 	if !found || err != nil {
 		return nil, found, err
 	}
-	if rule.CloudFront.Scheme != "" {
-		t.Scheme = rule.CloudFront.Scheme
-	}
-	if rule.CloudFront.Host != "" {
-		t.Host = rule.CloudFront.Host
-	}
 	v, err = s.verifyCloudFront(rule, c, t.RawQuery, t)
 	if err != nil && c.Policy == "" && rule.CloudFront.IgnoreCMCD && reasonOf(err) == token.Signature {
 		if query := cmcd.StripQuery(t.RawQuery); query != t.RawQuery {
@@ -210,6 +207,9 @@ func (c *JWTConfig) text(t *token.Request) (string, bool, error) {
 	}
 	return sent(t, c.Argument, c.Cookie)
 }
+
+// missing refuses a request without a credential.
+var missing error = &token.RefusedError{Reason: token.Missing, Detail: "no credential was sent in a place where it is looked for"}
 
 // twice refuses what is sent more than once, or cannot be decoded: which of them is meant is not guessed.
 var twice error = &token.RefusedError{Reason: token.Malformed, Detail: "it is sent more than once, or cannot be decoded"}

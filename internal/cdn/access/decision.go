@@ -57,6 +57,8 @@ type Decision struct {
 	// StripQuery are the names of arguments that are credentials. They belong neither into the key nor to the
 	// origin. It is shared and not to be changed.
 	StripQuery []string
+
+	detail error // what is wrong with the credential, for [Chain.Explain]
 }
 
 // Grant is what somebody may read, and who it is.

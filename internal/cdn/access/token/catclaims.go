@@ -208,6 +208,15 @@ func (v *Verified) readNetworks(value any) error {
 	return nil
 }
 
+// NetworkClaim returns a network as an entry of catnip.
+func NetworkClaim(p netip.Prefix) any {
+	tag := uint64(52)
+	if p.Addr().Is6() {
+		tag = 54
+	}
+	return cbor.Tag{Number: tag, Content: []any{p.Bits(), p.Masked().Addr().AsSlice()}}
+}
+
 func networkOfTag(tag cbor.Tag) (netip.Prefix, error) {
 	size := map[uint64]int{52: 4, 54: 16}[tag.Number]
 	if size == 0 {
