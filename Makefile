@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/weir-stream/weir/internal/app.version=$(VERSION)
 RUNFLAGS ?= --test-channel
 
-.PHONY: help run build web generate test check lint unit web-check generated tidy-check e2e load bench fuzz clean
+.PHONY: help run build web generate test check lint unit web-check generated tidy-check e2e conformance load bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -45,7 +45,7 @@ tools/openapi/node_modules/.package-lock.json: tools/openapi/package-lock.json
 	cd tools/openapi && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-test: setup-test check e2e ## every check and every test
+test: setup-test check e2e conformance ## every check and every test
 
 check: lint tidy-check generated web-check unit ## what must be green at every commit
 
@@ -69,6 +69,12 @@ unit: web ## Go tests with the race detector
 e2e: setup-test build ## the built program with a real publisher, real players and a real browser
 	$(GO) test -count=1 -v -timeout 25m ./test/e2e
 
+conformance: setup-build build test/conformance/node_modules/.package-lock.json ## the edge against what HTTP says of caches
+	$(GO) test -count=1 -v -timeout 15m ./test/conformance
+test/conformance/node_modules/.package-lock.json: test/conformance/package-lock.json
+	cd test/conformance && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 load: setup-load build ## measurements against named peers, for docs/performance.md
 	$(GO) test -count=1 -v -timeout 30m -run . ./test/load -args -measure
 
@@ -84,5 +90,5 @@ fuzz: ## every fuzz target for 20 s
 	done
 
 clean: ## remove what was built
-	rm -rf bin web/node_modules
+	rm -rf bin web/node_modules test/conformance/node_modules
 	find web/dist -mindepth 1 -not -name README.md -delete

@@ -102,4 +102,7 @@ require (
 	google.golang.org/protobuf v1.36.11 // indirect
 )
 
-ignore ./web/node_modules
+ignore (
+	./test/conformance/node_modules
+	./web/node_modules
+)

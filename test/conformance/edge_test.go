@@ -41,7 +41,7 @@ func startEdge(t *testing.T, originURL string) string {
 		"--listen", "127.0.0.1:0", "--private", "127.0.0.1:0", "--data", t.TempDir())
 	cmd.Dir, cmd.Env = t.TempDir(), environment() // no weir.yaml here
 	// The banner says where.
-	public := regexp.MustCompile(`^ *Serve\w* +http://(\S+?)/? *$`)
+	public := regexp.MustCompile(`^ *Edge +http://(\S+?)/? *$`)
 	var address string
 	start(t, cmd, func(line string) bool {
 		if m := public.FindStringSubmatch(line); m != nil {

@@ -116,11 +116,20 @@ func (a *attempted) fail(caller context.Context, err error, body *guard) error {
 		a.class = classify(err, a.connected, e.own != nil, e.base.Scheme == "https")
 	}
 	e.classes[a.class].Add(1)
-	if a.class == FailureCaller {
+	why := a.class.String() + ": " + err.Error()
+	switch {
+	case a.class == FailureCaller:
 		if a.probe {
 			e.Unclaim()
 		}
-	} else if e.Failed(now, &a.table.config.Passive, a.class.String()+": "+err.Error()) {
+	case (a.class == FailureReset || a.class == FailureProtocol) && a.table.alone():
+		// It is there and has taken the request. What it makes of one object is no reason to refuse all others
+		// when there is no other.
+		_, revived := e.Erred(now, &a.table.config.Passive, func() bool { return false }, why)
+		if revived {
+			a.pool.log.Info("an origin is back", "origin", e.name)
+		}
+	case e.Failed(now, &a.table.config.Passive, why):
 		a.pool.log.Warn("an origin is out", "origin", e.name, "class", a.class.String(), "error", err)
 	}
 	if e.retired.Load() {

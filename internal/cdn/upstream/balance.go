@@ -178,6 +178,9 @@ func byHash(able []*endpoint, key uint64) *endpoint {
 	return chosen
 }
 
+// alone reports whether there is one origin, so that nobody could ever take its place.
+func (t *table) alone() bool { return len(t.tiers[originTier])+len(t.tiers[backupTier]) == 1 }
+
 // replaceable reports whether another than e can be asked.
 func (t *table) replaceable(e *endpoint) bool {
 	for _, tier := range []tier{originTier, backupTier} {
