@@ -94,7 +94,9 @@ func checkSelect(conn driver.Conn, statement string) error {
 
 const requestColumns = `id, time, edge, client, client_port, user_agent, referer, method, host, path, query, proto,
 	stream, kind, range, status, bytes, content_type, ttfb, duration, aborted, cache_status, miss_reason, collapsed_wait,
-	origin_status, origin_ttfb, origin_duration, has_cmcd, cmcd, cmcd_warnings`
+	origin_status, origin_ttfb, origin_duration, has_cmcd, cmcd, cmcd_warnings,
+	origin, origin_address, queued, tenant, refusal, tcp_rtt, tcp_min_rtt, tcp_sent, tcp_retransmitted, tcp_unsent,
+	tcp_delivery_rate, tcp_app_limited, tcp_busy, tcp_rwnd_limited, tcp_sndbuf_limited`
 
 const reportColumns = `id, time, edge, client, user_agent, path, cmcd, cmcd_warnings, clock_offset,
 	event_id, event_type, customer_id, device_type, device_os, quality, country, state, city, watched, completion`
@@ -155,7 +157,11 @@ func scanRequest(rows *sql.Rows) (telemetry.Request, error) {
 		null(&r.Method), null(&r.Host), null(&r.Path), null(&r.Query), null(&r.Proto),
 		null(&r.Stream), null(&r.Kind), null(&r.Range), null(&r.Status), null(&r.Bytes), null(&r.ContentType),
 		duration(&r.TTFB), duration(&r.Duration), null(&r.Aborted), null(&r.CacheStatus), null(&r.MissReason), duration(&r.CollapsedWait),
-		null(&r.OriginStatus), duration(&r.OriginTTFB), duration(&r.OriginDuration), null(&r.HasCMCD), null(&wire), &warnings)
+		null(&r.OriginStatus), duration(&r.OriginTTFB), duration(&r.OriginDuration), null(&r.HasCMCD), null(&wire), &warnings,
+		null(&r.Origin), null(&r.OriginAddress), duration(&r.Queued), null(&r.Tenant), null(&r.Refusal),
+		duration(&r.TCP.RTT), duration(&r.TCP.MinRTT), null(&r.TCP.Sent), null(&r.TCP.Retransmitted), null(&r.TCP.Unsent),
+		rounded(&r.TCP.DeliveryRate), null(&r.TCP.AppLimited),
+		duration(&r.TCP.Busy), duration(&r.TCP.RwndLimited), duration(&r.TCP.SndbufLimited))
 	if err != nil {
 		return r, err
 	}
@@ -241,6 +247,15 @@ func duration(to *time.Duration) sql.Scanner {
 		var n sql.NullFloat64
 		err := n.Scan(v)
 		*to = toDuration(n.Float64)
+		return err
+	})
+}
+
+func rounded(to *int64) sql.Scanner {
+	return scanner(func(v any) error {
+		var n sql.NullFloat64
+		err := n.Scan(v)
+		*to = int64(math.Round(n.Float64))
 		return err
 	})
 }

@@ -27,13 +27,33 @@ func appendRequest(row []driver.Value, r *telemetry.Request) []driver.Value {
 		positive(int32(r.OriginStatus)), seconds(r.OriginTTFB), seconds(r.OriginDuration),
 		r.HasCMCD,
 	)
-	if !r.HasCMCD {
-		for range 1 + unpackedCount + 1 { // cmcd and cmcd_warnings are around the unpacked ones
-			row = append(row, nil)
-		}
-		return row
+	if r.HasCMCD {
+		row = append(appendUnpacked(append(row, text(r.CMCD.String())), &r.CMCD), int64(r.CMCD.Warnings))
+	} else {
+		row = appendNulls(row, 1+unpackedCount+1) // cmcd and cmcd_warnings are around the unpacked ones
 	}
-	return append(appendUnpacked(append(row, text(r.CMCD.String())), &r.CMCD), int64(r.CMCD.Warnings))
+	row = append(row, text(r.Origin), text(r.OriginAddress), seconds(r.Queued), text(r.Tenant), text(r.Refusal))
+	return appendTCP(row, &r.TCP)
+}
+
+const tcpCount = 10
+
+// appendTCP appends what the kernel said. A count or time of zero is known as well as any other, if the kernel was
+// asked; a rate or round trip of zero is one that has not been measured.
+func appendTCP(row []driver.Value, t *telemetry.TCP) []driver.Value {
+	if !t.Known() {
+		return appendNulls(row, tcpCount)
+	}
+	return append(row,
+		seconds(t.RTT), seconds(t.MinRTT), t.Sent, t.Retransmitted, t.Unsent, rate(t.DeliveryRate), t.AppLimited,
+		t.Busy.Seconds(), t.RwndLimited.Seconds(), t.SndbufLimited.Seconds())
+}
+
+func appendNulls(row []driver.Value, n int) []driver.Value {
+	for range n {
+		row = append(row, nil)
+	}
+	return row
 }
 
 // appendReport appends the columns of r to row, in the order of the table.
@@ -109,6 +129,14 @@ func positive(n int32) driver.Value {
 		return nil
 	}
 	return n
+}
+
+// rate is in bit/s, as all rates are: DOUBLE.
+func rate(bitsPerSecond int64) driver.Value {
+	if bitsPerSecond <= 0 {
+		return nil
+	}
+	return float64(bitsPerSecond)
 }
 
 func seconds(d time.Duration) driver.Value {

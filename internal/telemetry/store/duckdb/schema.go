@@ -45,6 +45,21 @@ var migrations = []string{
 	ALTER TABLE reports ADD COLUMN city VARCHAR;
 	ALTER TABLE reports ADD COLUMN watched DOUBLE;
 	ALTER TABLE reports ADD COLUMN completion DOUBLE;`,
+	`ALTER TABLE requests ADD COLUMN origin VARCHAR;
+	ALTER TABLE requests ADD COLUMN origin_address VARCHAR;
+	ALTER TABLE requests ADD COLUMN queued DOUBLE;
+	ALTER TABLE requests ADD COLUMN tenant VARCHAR;
+	ALTER TABLE requests ADD COLUMN refusal VARCHAR;
+	ALTER TABLE requests ADD COLUMN tcp_rtt DOUBLE;
+	ALTER TABLE requests ADD COLUMN tcp_min_rtt DOUBLE;
+	ALTER TABLE requests ADD COLUMN tcp_sent BIGINT;
+	ALTER TABLE requests ADD COLUMN tcp_retransmitted BIGINT;
+	ALTER TABLE requests ADD COLUMN tcp_unsent BIGINT;
+	ALTER TABLE requests ADD COLUMN tcp_delivery_rate DOUBLE;
+	ALTER TABLE requests ADD COLUMN tcp_app_limited BOOLEAN;
+	ALTER TABLE requests ADD COLUMN tcp_busy DOUBLE;
+	ALTER TABLE requests ADD COLUMN tcp_rwnd_limited DOUBLE;
+	ALTER TABLE requests ADD COLUMN tcp_sndbuf_limited DOUBLE;`,
 }
 
 // unpackedColumns are the keys of the CMCD record that queries ask for, in units of their own; see

@@ -148,23 +148,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 // testdata/version-1.duckdb.gz is a database as the first release left it: a request of a session with
 // CMCD, one without, and a report.
 func TestADatabaseOfVersion1IsReadAndWritten(t *testing.T) {
-	packed, err := os.Open("testdata/version-1.duckdb.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer packed.Close()
-	unpacked, err := gzip.NewReader(packed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(unpacked)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, FileName), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	dir := unpack(t, "testdata/version-1.duckdb.gz")
 	for round := range 2 { // the second time there is nothing to migrate
 		s, err := New(Settings{Config: forEver(), Dir: dir})
 		if err != nil {
@@ -203,6 +187,75 @@ func TestADatabaseOfVersion1IsReadAndWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// testdata/version-2.duckdb.gz is a database from before rows told of the origin, of refusals and of TCP: a request of
+// a session with CMCD, one without, and a report of an event.
+func TestADatabaseOfVersion2IsReadAndWritten(t *testing.T) {
+	dir := unpack(t, "testdata/version-2.duckdb.gz")
+	for round := range 2 { // the second time there is nothing to migrate
+		s, err := New(Settings{Config: forEver(), Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, "SELECT max(version) FROM schema_version"); n != len(migrations) {
+			t.Errorf("the schema has version %d, want %d", n, len(migrations))
+		}
+		got, err := s.Records(t.Context(), []string{"old"}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Requests) != 1 || len(got.Reports) != 1 {
+			t.Fatalf("%d requests and %d reports of the session, want one of each", len(got.Requests), len(got.Reports))
+		}
+		q, r := got.Requests[0], got.Reports[0]
+		if q.MissReason != "evicted" || q.OriginTTFB != 29*time.Millisecond || q.CMCD.Text(cmcd.KeyCID) != "c" {
+			t.Errorf("request is %+v", q)
+		}
+		if q.Origin != "" || q.OriginAddress != "" || q.Queued != 0 || q.Tenant != "" || q.Refusal != "" || q.TCP.Known() {
+			t.Errorf("an old request tells what nobody had asked for: %+v", q)
+		}
+		if r.Playback == nil || r.Playback.Country != "Sweden" || *r.ClockOffset != time.Second {
+			t.Errorf("report is %+v", r)
+		}
+		batch := requests(1, time.Date(2026, 5, 5, 0, round, 0, 0, time.UTC))
+		batch.Requests[0].Refusal, batch.Requests[0].TCP = "geo-denied", telemetry.TCP{RTT: time.Millisecond}
+		if err := s.Append(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, "SELECT count(*) FROM requests WHERE refusal = 'geo-denied' AND tcp_rtt = 0.001"); n != round+1 {
+			t.Errorf("%d new requests, want %d", n, round+1)
+		}
+		if n := number(t, s, "SELECT count(*) FROM requests"); n != 3+round {
+			t.Errorf("%d requests, want %d", n, 3+round)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// unpack returns a directory with the database that the file holds.
+func unpack(t *testing.T, file string) string {
+	t.Helper()
+	packed, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	unpacked, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, FileName), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func TestRecentReportsAreBounded(t *testing.T) {

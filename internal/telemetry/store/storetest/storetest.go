@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T, dir string) Store) {
 		"what is not known is NULL":                 testNull,
 		"a bitrate is that of the object's type":    testObjectType,
 		"a record comes back as it was":             testRoundTrip,
+		"the kernel's word comes back":              testTCP,
 		"records come by session in order of time":  testRecords,
 		"appending again changes nothing":           testIdempotent,
 		"a report that was sent again is kept once": testResent,
@@ -83,6 +85,11 @@ func request(t *testing.T, sid string, n int) telemetry.Request {
 		TTFB: 1500 * time.Microsecond, Duration: 2 * time.Second, Aborted: true,
 		CacheStatus: "miss", MissReason: "expired", CollapsedWait: 250 * time.Millisecond,
 		OriginStatus: 200, OriginTTFB: 12 * time.Millisecond, OriginDuration: 345678 * time.Microsecond,
+		Origin: "origin-1", OriginAddress: "[2001:db8::80]:443", Queued: 7 * time.Millisecond, Tenant: "acme", Refusal: "token-expired",
+		TCP: telemetry.TCP{
+			RTT: 23456 * time.Microsecond, MinRTT: 21 * time.Millisecond, Sent: 104_000, Retransmitted: 2896, Unsent: 1448,
+			DeliveryRate: 25_000_008, AppLimited: true, Busy: 310 * time.Millisecond, RwndLimited: 12 * time.Millisecond, SndbufLimited: 3 * time.Microsecond,
+		},
 		CMCD:    parse(t, fmt.Sprintf(`bl=2100,br=3000,bs,cid="c",d=4004,dl=1900,mtp=15000,ot=v,pr=1.5,rtp=12000,sf=h,sid="%s",st=l,su,tb=6000,com.example-x="y"`, sid)),
 		HasCMCD: true,
 	}
@@ -188,6 +195,9 @@ func testRequestColumns(t *testing.T, s Store) {
 		"deadline": 1.9, "buffer_starved": true, "startup": true, "playback_rate": 1.5, "requested_throughput": 12e6,
 		"live_latency": nil, "start_delay": nil, "playhead_time": nil, "sequence_number": nil,
 		"cmcd_warnings": int64(0),
+		"origin":        "origin-1", "origin_address": "[2001:db8::80]:443", "queued": 0.007, "tenant": "acme", "refusal": "token-expired",
+		"tcp_rtt": 0.023456, "tcp_min_rtt": 0.021, "tcp_sent": int64(104_000), "tcp_retransmitted": int64(2896), "tcp_unsent": int64(1448),
+		"tcp_delivery_rate": 25_000_008.0, "tcp_app_limited": true, "tcp_busy": 0.31, "tcp_rwnd_limited": 0.012, "tcp_sndbuf_limited": 0.000003,
 	}
 	compare(t, got, want)
 	if len(got) != len(want) {
@@ -253,8 +263,12 @@ var same = cmp.Options{
 }
 
 func testRoundTrip(t *testing.T, s Store) {
+	full := request(t, "s", 0)
+	if name := firstZero(reflect.ValueOf(full), "Request"); name != "" {
+		t.Fatalf("%s is the zero value, so that nothing would be missed if it were not stored", name)
+	}
 	want := telemetry.Batch{
-		Requests: []telemetry.Request{request(t, "s", 0)},
+		Requests: []telemetry.Request{full},
 		Reports:  []telemetry.Report{report(t, `com.example-a=token,e=ce,cen="x",nor=("a" "b";r="0-9"),sid="s",ts=1,v=2`, 0)},
 	}
 	mustAppend(t, s, want)
@@ -265,6 +279,52 @@ func testRoundTrip(t *testing.T, s Store) {
 	if diff := cmp.Diff(want, got, same); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
+}
+
+// firstZero returns the name of the first field of a struct, or of one in it, that is the zero value; "" if there is
+// none.
+func firstZero(v reflect.Value, name string) string {
+	if v.IsZero() {
+		return name
+	}
+	if v.Kind() != reflect.Struct || v.Type().PkgPath() != reflect.TypeFor[telemetry.Request]().PkgPath() {
+		return ""
+	}
+	for i := range v.NumField() {
+		if zero := firstZero(v.Field(i), name+"."+v.Type().Field(i).Name); zero != "" {
+			return zero
+		}
+	}
+	return ""
+}
+
+// The kernel that was asked and had nothing to complain of is told from the one that was not asked.
+func testTCP(t *testing.T, s Store) {
+	quiet, notAsked, noRate := request(t, "s", 0), request(t, "s", 1), request(t, "s", 2)
+	quiet.TCP = telemetry.TCP{RTT: time.Millisecond, Sent: 500}
+	notAsked.TCP = telemetry.TCP{}
+	noRate.TCP = telemetry.TCP{Sent: 500}
+	want := []telemetry.Request{quiet, notAsked, noRate}
+	mustAppend(t, s, telemetry.Batch{Requests: want})
+	got, err := s.Records(context.Background(), []string{"s"}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.Requests, same); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	const columns = "SELECT tcp_rtt, tcp_min_rtt, tcp_sent, tcp_retransmitted, tcp_unsent, tcp_delivery_rate, tcp_app_limited, " +
+		"tcp_busy, tcp_rwnd_limited, tcp_sndbuf_limited FROM requests WHERE CAST(id AS VARCHAR) = ?"
+	compare(t, row(t, s, columns, quiet.ID.String()), map[string]any{
+		"tcp_rtt": 0.001, "tcp_min_rtt": nil, "tcp_sent": int64(500), "tcp_retransmitted": int64(0), "tcp_unsent": int64(0),
+		"tcp_delivery_rate": nil, "tcp_app_limited": false, "tcp_busy": 0.0, "tcp_rwnd_limited": 0.0, "tcp_sndbuf_limited": 0.0,
+	})
+	for name, value := range row(t, s, columns, notAsked.ID.String()) {
+		if value != nil {
+			t.Errorf("column %s is %v where the kernel was not asked, want NULL", name, value)
+		}
+	}
+	compare(t, row(t, s, columns, noRate.ID.String()), map[string]any{"tcp_rtt": nil, "tcp_sent": int64(500), "tcp_delivery_rate": nil})
 }
 
 func testRecords(t *testing.T, s Store) {
