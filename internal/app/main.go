@@ -89,6 +89,7 @@ Settings come from weir.yaml (or --config), over that from WEIR_… variables, o
 		newServe(line, stdout, stderr),
 		newMCP(line, stdout, stderr),
 		newPurge(line, stdout, stderr),
+		newSign(line, stdout, stderr),
 		newDoctor(line, stdout),
 		newCMCD(stdout, stderr),
 		newConfig(line, stdout),

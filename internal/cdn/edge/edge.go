@@ -49,6 +49,7 @@ type Settings struct {
 type Access interface {
 	Needs(path string) bool
 	Check(*access.Request) access.Decision
+	Covers(g access.Grant, path, candidate string) bool
 }
 
 // Handler answers viewers. It is safe for concurrent use.

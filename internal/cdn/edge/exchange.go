@@ -13,6 +13,7 @@ import (
 	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
+	"github.com/weir-stream/weir/internal/cdn/edge/h1"
 	"github.com/weir-stream/weir/internal/cdn/edge/message"
 	"github.com/weir-stream/weir/internal/problem"
 	"github.com/weir-stream/weir/internal/telemetry"
@@ -25,7 +26,7 @@ type exchange struct {
 	w      output
 	rule   *Rule
 	target message.Target
-	prefix string // what the viewer's grant is for
+	grant  access.Grant
 	client netip.Addr
 	port   uint16
 	row    telemetry.Request
@@ -85,11 +86,15 @@ func (x *exchange) allowed() bool {
 	if chain == nil || !chain.Needs(x.target.Path) {
 		return true
 	}
-	d := chain.Check(&access.Request{
-		Method: x.r.Method, Host: x.r.Host, Path: x.target.Path, RawQuery: x.r.URL.RawQuery, Header: x.r.Header,
-		Client: x.client, TLS: x.r.TLS != nil, Now: x.row.Time,
-	})
-	x.row.Tenant, x.prefix = d.Grant.Tenant, d.Grant.Prefix
+	// The loop has asked already, if the request came through it. It is asked once, as it counts.
+	d, asked := h1.Carried(x.r.Context()).(access.Decision)
+	if !asked {
+		d = chain.Check(&access.Request{
+			Method: x.r.Method, Host: x.r.Host, Path: x.r.URL.EscapedPath(), RawQuery: x.r.URL.RawQuery, Header: x.r.Header,
+			Client: x.client, TLS: x.r.TLS != nil, Now: x.row.Time,
+		})
+	}
+	x.row.Tenant, x.grant = d.Grant.Tenant, d.Grant
 	for name, values := range d.SetHeader {
 		x.w.Header()[name] = values
 	}

@@ -24,7 +24,7 @@ var (
 	}, ", ")}
 	allowedHeaders = strings.Join([]string{
 		"CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status", "Range",
-		"If-Modified-Since", "If-None-Match", "If-Range", "Cache-Control",
+		"If-Modified-Since", "If-None-Match", "If-Range", "Cache-Control", "Authorization", "CTA-Common-Access-Token",
 	}, ", ")
 )
 

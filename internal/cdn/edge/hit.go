@@ -23,7 +23,7 @@ type hit struct {
 	h      *Handler
 	object *cache.Object
 	rule   *Rule
-	prefix string // what the viewer's grant is for
+	grant  access.Grant
 	row    telemetry.Request
 	text   []byte // what of the request is kept for the row; the row's strings are cut from a copy
 	key    []byte
@@ -46,32 +46,38 @@ func newHits(h *Handler) *sync.Pool {
 func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 	path := text(r.Path)
 	rule := h.rules.of(path)
-	if rule.Bypass || rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil) ||
-		r.XForwardedFor != nil && len(h.cfg.TrustedProxies) > 0 || !message.Plain(path) {
+	if rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil) || r.XForwardedFor != nil && len(h.cfg.TrustedProxies) > 0 {
 		return false
 	}
 	query := cmcd.StripQuery(text(r.Query))
 	if !message.PlainQuery(query) {
 		return false
 	}
-	x := h.hits.Get().(*hit)
 	var grant access.Decision
 	if h.access != nil && h.access.Needs(path) {
-		grant = h.access.Check(h.accessRequest(r, path))
-		if !grant.Allow || len(grant.SetHeader) > 0 {
-			h.hits.Put(x)
+		if grant = h.access.Check(h.accessRequest(r)); !grant.Allow || len(grant.SetHeader) > 0 {
+			r.Carry = grant
 			return false
 		}
 		if grant.Path != "" {
-			if path, rule = grant.Path, h.rules.of(grant.Path); rule.Bypass || !message.Plain(path) {
-				h.hits.Put(x)
-				return false
-			}
+			path, rule = grant.Path, h.rules.of(grant.Path)
 		}
 		if len(grant.StripQuery) > 0 && query != "" {
 			query = message.StripArguments(query, grant.StripQuery)
 		}
 	}
+	if rule.Bypass || !message.Plain(path) || !h.hit(r, a, rule, grant, path, query) {
+		if grant.Allow {
+			r.Carry = grant // it counts, so it is not asked twice
+		}
+		return false
+	}
+	return true
+}
+
+// hit answers with what is under the key of path and query, if that can be done at once.
+func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Decision, path, query string) bool {
+	x := h.hits.Get().(*hit)
 	x.key = append(x.key[:0], path...)
 	if query != "" {
 		x.key = append(append(x.key, '?'), query...)
@@ -90,7 +96,7 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 	}
 	x.object = o
 	x.record(r, path, grant, query, status, now)
-	x.rule, x.prefix = rule, grant.Grant.Prefix
+	x.rule, x.grant = rule, grant.Grant
 	a.Pace = pace(rule, &x.row)
 	a.Done = x.done
 	return true
@@ -100,14 +106,14 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // accessRequest is what the access chain is told. It is for paths that need it only, as it makes things.
-func (h *Handler) accessRequest(r *h1.Request, path string) *access.Request {
+func (h *Handler) accessRequest(r *h1.Request) *access.Request {
 	header := make(http.Header, 8)
 	for name, value := range r.Fields() {
 		key := http.CanonicalHeaderKey(string(name))
 		header[key] = append(header[key], string(value))
 	}
 	return &access.Request{
-		Method: string(r.Method), Host: string(r.Host), Path: string([]byte(path)), RawQuery: string(r.Query), Header: header,
+		Method: string(r.Method), Host: string(r.Host), Path: string(r.Path), RawQuery: string(r.Query), Header: header,
 		Client: r.Remote.Addr().Unmap().WithZone(""), TLS: r.TLS, Now: r.Received,
 	}
 }
@@ -239,7 +245,7 @@ func (x *hit) finish(result h1.Result) {
 		row.TCP = tcpOf(t)
 	}
 	if x.rule.Prefetch {
-		x.h.prefetch.announced(x.rule, message.Target{Key: text(x.key), Path: row.Path, Query: row.Query}, x.prefix, row)
+		x.h.prefetch.announced(x.rule, message.Target{Key: text(x.key), Path: row.Path, Query: row.Query}, x.grant, row)
 	}
 	x.h.report(row)
 	x.object.Release()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge/message"
 	"github.com/weir-stream/weir/internal/telemetry"
@@ -33,8 +34,8 @@ type prefetcher struct {
 }
 
 // announced fetches what a player says that it will ask for next (CTA-5004 §3.1: nor, nrr): an object beside the
-// one that it asks for now, or a range of it. prefix is what its grant is for; it is not led out of that.
-func (p *prefetcher) announced(rule *Rule, t message.Target, prefix string, row *telemetry.Request) {
+// one that it asks for now, or a range of it. It is not led out of what its grant is for.
+func (p *prefetcher) announced(rule *Rule, t message.Target, grant access.Grant, row *telemetry.Request) {
 	if !rule.Prefetch || !row.HasCMCD {
 		return
 	}
@@ -45,7 +46,7 @@ func (p *prefetcher) announced(rule *Rule, t message.Target, prefix string, row 
 	target := t
 	if next != "" {
 		var ok bool
-		if target, ok = beside(rule, t, next); !ok || !strings.HasPrefix(target.Path, prefix) {
+		if target, ok = beside(rule, t, next); !ok || p.h.access != nil && !p.h.access.Covers(grant, t.Path, target.Path) {
 			p.h.metrics.prefetches.WithLabelValues("refused").Inc()
 			return
 		}

@@ -43,7 +43,7 @@ func (x *exchange) finish() {
 		row.CMCD, row.HasCMCD = cmcd.FromRequest(r.URL.RawQuery, r.Header)
 	}
 	if row.Status < http.StatusBadRequest {
-		h.prefetch.announced(x.rule, x.target, x.prefix, row)
+		h.prefetch.announced(x.rule, x.target, x.grant, row)
 	}
 	h.report(row)
 }

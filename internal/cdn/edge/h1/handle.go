@@ -22,6 +22,7 @@ func (c *conn) handle(closing bool) bool {
 		c.refuse(http.StatusBadRequest)
 		return false
 	}
+	carry := in.request.Carry
 	in.next(len(in.request.head)) // nothing of the input is used from here on
 	c.server.metrics.handled.Inc()
 	if c.base == nil {
@@ -35,6 +36,9 @@ func (c *conn) handle(closing bool) bool {
 	r.RemoteAddr, r.TLS = c.from, c.state
 	ctx, cancel := context.WithCancel(c.base)
 	defer cancel()
+	if carry != nil {
+		ctx = context.WithValue(ctx, carryKey{}, carry)
+	}
 	w := &response{c: c, r: r.WithContext(ctx), header: make(http.Header), length: -1, closing: closing, cancel: cancel}
 	c.running = w // no lock: its goroutine is not there yet, and drain does not look at it
 	ended := make(chan struct{})

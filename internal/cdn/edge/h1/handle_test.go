@@ -228,6 +228,27 @@ func TestTheDeadlinesOfAHandler(t *testing.T) {
 	}
 }
 
+// Done is told of a failure of its own no second time.
+func TestDoneIsCalledOnce(t *testing.T) {
+	results := make(chan h1.Result, 2)
+	e := start(t, func(e *edge) {
+		e.Hitter = hitter(func(_ *h1.Request, a *h1.Answer) bool {
+			a.Head, a.Body = []byte(okHead+"Content-Length: 5\r\n"), []byte("hello")
+			a.Done = func(x h1.Result) { results <- x; panic("on purpose") }
+			return true
+		})
+	})
+	c := dial(t, e.addr).say(get("/"))
+	if _, body := c.hear("GET"); string(body) != "hello" {
+		t.Errorf("got %q", body)
+	}
+	c.closed()
+	e.ended(t)
+	if x := <-results; x.Err != nil || len(results) > 0 {
+		t.Errorf("%+v, and %d more", x, len(results))
+	}
+}
+
 func TestAnInvalidContentLengthIsNotSent(t *testing.T) {
 	e := start(t, func(e *edge) {
 		e.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

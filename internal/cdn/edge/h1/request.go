@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"context"
 	"iter"
 	"net/netip"
 	"time"
@@ -31,6 +32,8 @@ type Request struct {
 	TLS                 bool
 	// Received is when the last byte of the head came.
 	Received time.Time
+	// Carry is what a Hitter that leaves the request to the Handler has found out about it; see [Carried].
+	Carry any
 
 	head, fields   []byte // all of it; the field lines
 	length, coding []byte // of Content-Length and Transfer-Encoding
@@ -52,6 +55,11 @@ func (r *Request) Fields() iter.Seq2[[]byte, []byte] {
 		}
 	}
 }
+
+type carryKey struct{}
+
+// Carried returns what the Hitter left to the Handler in the Carry of the request that ctx is of, nil if nothing.
+func Carried(ctx context.Context) any { return ctx.Value(carryKey{}) }
 
 // Answer is what a Hitter gives. It comes zeroed, but for Extra's capacity.
 type Answer struct {

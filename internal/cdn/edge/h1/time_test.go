@@ -105,6 +105,56 @@ func TestAHeadThatTricklesIn(t *testing.T) {
 	}
 }
 
+// Each head has its own time, be the one before late as well.
+func TestTwoSlowHeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, drain, ended := piped(t, nil)
+		defer drain()
+		answers := bufio.NewReader(client)
+		head := get("/")
+		for i, text := range []string{head[:20], head[20:] + head[:20], head[20:] + head[:20], head[20:]} {
+			_, _ = io.WriteString(client, text)
+			if i > 0 {
+				response, err := http.ReadResponse(answers, nil)
+				if err != nil || response.StatusCode != http.StatusOK {
+					t.Fatalf("answer %d: %v, %v", i, response, err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+			}
+			time.Sleep(8 * time.Second)
+		}
+		_ = client.Close()
+		<-ended
+	})
+}
+
+// The deadline that a Handler has set ends with it.
+func TestTheDeadlineOfAnotherRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, drain, ended := piped(t, func(s *h1.Settings) {
+			ok := s.Hitter
+			s.Hitter = hitter(func(r *h1.Request, a *h1.Answer) bool { return string(r.Path) == "/" && ok.Hit(r, a) })
+			s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+				_, _ = io.WriteString(w, "hello")
+			})
+		})
+		defer drain()
+		answers := bufio.NewReader(client)
+		for _, path := range []string{"/", "/handled", "/"} {
+			_, _ = io.WriteString(client, get(path))
+			response, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			time.Sleep(200 * time.Millisecond)
+		}
+		_ = client.Close()
+		<-ended
+	})
+}
+
 func TestAnIdleConnection(t *testing.T) {
 	for _, path := range []string{"/", "/handled"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -298,7 +348,7 @@ func TestASlowSocket(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("Linux only")
 	}
-	l := newLibrary(t, 1<<20)
+	l := newLibrary(t, 16<<20) // more than the kernel's buffers hold
 	e := start(t, func(e *edge) { e.Hitter, e.Config.StallTimeout = l, 100*time.Millisecond })
 	raw, err := (&net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 8<<10) })
@@ -306,11 +356,11 @@ func TestASlowSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := wrap(t, raw).say(get("/memory/1048576"))
+	c := wrap(t, raw).say(get("/memory/16777216"))
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	begin := time.Now()
-	piece, got := make([]byte, 8<<10), 0
+	piece, got := make([]byte, 1<<10), 0
 	for time.Since(begin) < time.Second {
 		<-tick.C
 		n, err := c.Read(piece)
