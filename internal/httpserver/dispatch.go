@@ -84,7 +84,7 @@ func (s *Server) serve(c *conn, arrived func()) {
 	switch secure.ConnectionState().NegotiatedProtocol {
 	case "h2":
 		join.Background()
-		s.http2Feed.push(secure)
+		s.http2Feed.push(secure, &s.http2Conns)
 	case certs.ChallengeProtocol: // the handshake was all
 		_ = secure.Close()
 	default:
@@ -144,7 +144,7 @@ func (s *Server) serveHTTP1(c net.Conn, state func() tls.ConnectionState, arrive
 			}
 		}
 	}
-	s.http1Feed.push(sniff.New(c, func(why sniff.Reason) { s.metrics.refuse(string(why)) }))
+	s.http1Feed.push(sniff.New(c, func(why sniff.Reason) { s.metrics.refuse(string(why)) }), &s.http1Conns)
 }
 
 // restConn is what a handler of connections gave back, with what the connection below it can do besides.

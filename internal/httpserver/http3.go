@@ -14,9 +14,12 @@ import (
 )
 
 const (
-	// goodbye is how long the last bytes of answers over HTTP/3 have to arrive when a server stops: they have been
-	// sent, but may have to be sent again.
-	goodbye = time.Second
+	// goodbye is how long clients of HTTP/3 have to leave when a server stops and no request runs: the last bytes of
+	// answers have been sent, but may have to be sent again.
+	goodbye = 3 * time.Second
+	// halfOpen is how long handshakes that have begun may take when a server stops: long enough for packets that were
+	// lost, or went to another process, to be sent again.
+	halfOpen = time.Second
 	// altSvcAge is for how long a client may remember that there is HTTP/3.
 	altSvcAge = "86400"
 )
@@ -25,6 +28,7 @@ var errFull = errors.New("as many connections are open as may be")
 
 // quicServer serves HTTP/3.
 type quicServer struct {
+	open      tally // connections, those in their handshake included
 	server    *http3.Server
 	transport *quic.Transport
 	listener  *quic.EarlyListener
@@ -43,7 +47,13 @@ func (s *Server) listenQUIC(ctx context.Context) error {
 			Handler: s.answer(s.handlerHTTP), MaxHeaderBytes: s.config.MaxHeaderBytes, IdleTimeout: s.config.IdleTimeout,
 			ConnContext: func(ctx context.Context, _ *quic.Conn) context.Context { return s.withRequests(ctx) },
 		},
-		transport: &quic.Transport{Conn: packets, ConnContext: s.admitQUIC},
+		transport: &quic.Transport{Conn: packets},
+	}
+	q.transport.ConnContext = func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+		return s.admitQUIC(ctx, q)
+	}
+	if ids, ok := packets.(quic.ConnectionIDGenerator); ok { // a socket that processes have in common
+		q.transport.ConnectionIDGenerator = ids
 	}
 	q.listener, err = q.transport.ListenEarly(http3.ConfigureTLSConfig(s.tls), &quic.Config{
 		HandshakeIdleTimeout: s.config.HeaderTimeout,
@@ -58,14 +68,16 @@ func (s *Server) listenQUIC(ctx context.Context) error {
 }
 
 // admitQUIC gives a connection a slot, or refuses it.
-func (s *Server) admitQUIC(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+func (s *Server) admitQUIC(ctx context.Context, q *quicServer) (context.Context, error) {
 	select {
 	case s.slots <- struct{}{}:
 	default:
 		return nil, errFull
 	}
 	s.metrics.quic.Inc()
+	q.open.add(1)
 	context.AfterFunc(ctx, func() {
+		q.open.add(-1)
 		s.metrics.quic.Dec()
 		s.slots.release()
 	})
@@ -84,14 +96,24 @@ func (s *Server) withRequests(ctx context.Context) context.Context {
 }
 
 func (q *quicServer) serve() error {
-	if err := q.server.ServeListener(q.listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := q.server.ServeListener(q.listener)
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, quic.ErrServerClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
-// drain lets the requests that run finish.
+// drain lets the requests that run finish. Those that come from now on are rejected, which tells the client that they
+// have not been looked at, so that it can ask again elsewhere (RFC 9114 §5.2).
 func (q *quicServer) drain(ctx context.Context, running *tally) {
+	if q.open.count() > 0 {
+		// Who is about to connect is let in first.
+		select {
+		case <-time.After(halfOpen):
+		case <-ctx.Done():
+		}
+	}
+	_ = q.listener.Close()
 	told, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {

@@ -74,6 +74,8 @@ type Server struct {
 	arriving      tally // connections of which it is not known what they speak
 	handled       tally // connections that the handler of connections has
 	open          tally // connections
+	http1Conns    tally // connections that net/http has, by what they speak
+	http2Conns    tally
 	http3Requests tally
 
 	mu    sync.Mutex // guards conns
@@ -100,11 +102,8 @@ func New(s Settings) (*Server, error) {
 	server.requests, server.endRequests = context.WithCancel(context.Background())
 	server.draining, server.drain = context.WithCancel(context.Background())
 	server.http1, server.http2 = server.newHTTP(), server.newHTTP()
-	server.http1.ConnState = func(c net.Conn, state http.ConnState) {
-		if sniffer, ok := c.(sniff.Sniffer); ok && state == http.StateHijacked {
-			sniffer.Hijacked()
-		}
-	}
+	server.http1.ConnState = ended(&server.http1Conns)
+	server.http2.ConnState = ended(&server.http2Conns)
 	if s.Config.TLS.Enabled() {
 		if err := server.secure(s); err != nil {
 			return nil, fmt.Errorf("tls: %w", err)
@@ -121,6 +120,22 @@ func (s *Server) newHTTP() *http.Server {
 		MaxHeaderBytes:    s.config.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return s.requests },
+	}
+}
+
+// ended returns what keeps account of the connections that net/http has.
+func ended(conns *tally) func(net.Conn, http.ConnState) {
+	return func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateHijacked:
+			if sniffer, ok := c.(sniff.Sniffer); ok {
+				sniffer.Hijacked()
+			}
+			conns.add(-1)
+		case http.StateClosed:
+			conns.add(-1)
+		case http.StateNew, http.StateActive, http.StateIdle:
+		}
 	}
 }
 

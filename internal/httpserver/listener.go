@@ -27,12 +27,14 @@ func newFeed(address net.Addr) *feed {
 	return &feed{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// push gives c to who accepts; it is closed if nobody does any more.
-func (f *feed) push(c net.Conn) {
+// push gives c to who accepts, and counts it. If nobody accepts any more it is closed.
+func (f *feed) push(c net.Conn, conns *tally) {
+	conns.add(1)
 	select {
 	case f.conns <- c:
 	case <-f.closed:
 		_ = c.Close()
+		conns.add(-1)
 	}
 }
 

@@ -11,8 +11,13 @@ import (
 )
 
 const (
-	// arrivalTimeout bounds how long a server that stops waits for what connections in their handshake want.
+	// arrivalTimeout bounds how long a server that stops waits for what new connections want.
 	arrivalTimeout = 3 * time.Second
+	// firstRequest is how long a handler of connections is not told that the server stops: what has just been
+	// accepted is no idle connection, and its request is about to come.
+	firstRequest = 100 * time.Millisecond
+	// shutdownInterval is how often connections are told that the server stops.
+	shutdownInterval = 50 * time.Millisecond
 	// closeTimeout is how long what still runs has to notice that its connection was closed.
 	closeTimeout = time.Second
 )
@@ -108,7 +113,11 @@ func (s *Server) stop() {
 	defer halfway.Stop()
 
 	s.http1.SetKeepAlivesEnabled(false) // closes those that are idle
-	s.drain()
+	idle := time.AfterFunc(firstRequest, s.drain)
+	defer func() {
+		idle.Stop()
+		s.drain()
+	}()
 	var stopping parts
 	if s.quic != nil {
 		stopping.start(func() error {
@@ -120,9 +129,16 @@ func (s *Server) stop() {
 	arrival, cancelArrival := context.WithTimeout(ctx, arrivalTimeout)
 	defer cancelArrival()
 	s.arriving.wait(arrival)
-	stopping.start(func() error { return s.http2.Shutdown(ctx) })
+	stopping.start(func() error {
+		shutdown(ctx, s.http2, &s.http2Conns)
+		return nil
+	})
 	s.handled.wait(ctx)
-	_ = s.http1.Shutdown(ctx)
+	// From Shutdown on net/http closes connections whose first request has just come.
+	first, cancelFirst := context.WithTimeout(ctx, arrivalTimeout)
+	defer cancelFirst()
+	s.http1Conns.wait(first)
+	shutdown(ctx, s.http1, &s.http1Conns)
 	stopping.running.wait(ctx)
 	if ctx.Err() != nil {
 		s.endRequests()
@@ -141,6 +157,19 @@ func (s *Server) stop() {
 	s.arriving.wait(end)
 	s.handled.wait(end)
 	stopping.running.wait(end)
+}
+
+// shutdown lets the requests of server finish. Its own Shutdown does not see a connection that has just been given to
+// it, and does not tell it then.
+func shutdown(ctx context.Context, server *http.Server, conns *tally) {
+	for {
+		if err := server.Shutdown(ctx); err != nil || conns.count() == 0 {
+			return
+		}
+		again, cancel := context.WithTimeout(ctx, shutdownInterval)
+		conns.wait(again)
+		cancel()
+	}
 }
 
 // abandon closes every connection that is open.

@@ -45,9 +45,10 @@ type Conn struct {
 	buffers *Buffers
 
 	// sending is held while bytes go to the connection below, so that they go in the order in which they
-	// came. It guards held and failure, and is not used in the background.
+	// came. It guards what follows, and is not used in the background.
 	sending sync.Mutex
 	held    *[]byte // nil: nothing is to be gathered
+	holds   int     // that are not flushed yet
 
 	failure error // the first error of the connection below; nothing is sent after it
 
@@ -60,11 +61,11 @@ func (b *Buffers) New(c net.Conn) *Conn { return &Conn{Conn: c, buffers: b} }
 // NetConn returns the connection below, as (*tls.Conn).NetConn does.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// Hold gathers the writes from now until Flush.
+// Hold gathers the writes from now until Flush. It may be called more than once; the last Flush counts.
 func (c *Conn) Hold() {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	if c.held == nil && c.background == nil {
+	if c.holds++; c.held == nil && c.background == nil {
 		c.held = c.buffers.held.Get().(*[]byte)
 	}
 }
@@ -73,7 +74,8 @@ func (c *Conn) Hold() {
 func (c *Conn) Flush() error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	if c.held == nil {
+	c.holds = max(c.holds-1, 0)
+	if c.held == nil || c.holds > 0 {
 		return c.failure
 	}
 	held := c.held

@@ -165,6 +165,32 @@ func TestWithoutHoldWritesPass(t *testing.T) {
 	}
 }
 
+// Who writes a head and a body holds for both, and who writes the body for its records.
+func TestHoldsNest(t *testing.T) {
+	b := newBelow()
+	c := joinconn.NewBuffers().New(b)
+	c.Hold()
+	write(t, c, []byte("head "))
+	c.Hold()
+	write(t, c, []byte("body "))
+	if err := c.Flush(); err != nil || len(b.sizes()) != 0 {
+		t.Errorf("the inner Flush: %v, %q was sent", err, b.all())
+	}
+	write(t, c, []byte("end"))
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Flush() // one too many
+	c.Hold()
+	write(t, c, []byte("!"))
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.sizes(), []int{13, 1}; !equal(got, want) {
+		t.Errorf("writes %v, want %v", got, want)
+	}
+}
+
 func TestAfterAnErrorNothingIsSent(t *testing.T) {
 	b := newBelow()
 	b.fail = io.ErrClosedPipe
