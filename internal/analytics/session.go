@@ -112,19 +112,32 @@ type SessionFilter struct {
 
 // Exchange is one request of a session, as the session page and get_session_details show it.
 type Exchange struct {
-	ID            string            `json:"id"`
-	Time          time.Time         `json:"time"`
-	Path          string            `json:"path"`
-	Kind          string            `json:"kind"`
-	Status        int               `json:"status"`
-	Bytes         int64             `json:"bytes"`
-	CacheStatus   string            `json:"cache_status"`
-	MissReason    string            `json:"miss_reason,omitempty"`
-	TTFB          float64           `json:"ttfb_seconds"`
-	Duration      float64           `json:"duration_seconds"`
-	OriginTTFB    float64           `json:"origin_ttfb_seconds,omitempty"`
-	OriginStatus  int               `json:"origin_status,omitempty"`
-	Aborted       bool              `json:"aborted,omitempty"`
+	ID          string    `json:"id"`
+	Time        time.Time `json:"time"`
+	Path        string    `json:"path"`
+	Kind        string    `json:"kind"`
+	Status      int       `json:"status"`
+	Bytes       int64     `json:"bytes"`
+	CacheStatus string    `json:"cache_status"`
+	MissReason  string    `json:"miss_reason,omitempty" doc:"Why it was no hit: cold, expired, evicted, purged, ranged or uncacheable"`
+	TTFB        float64   `json:"ttfb_seconds"`
+	Duration    float64   `json:"duration_seconds"`
+	// CollapsedWait is how long it waited for bytes of another request's fetch, Queued how long its own
+	// fetch waited for its turn.
+	CollapsedWait float64 `json:"collapsed_wait_seconds,omitempty" doc:"Waited for bytes of another request's fetch"`
+	Queued        float64 `json:"queued_seconds,omitempty" doc:"The fetch waited for its turn to ask the origin"`
+	// Origin names the origin that answered, OriginAddress is where it was.
+	Origin         string  `json:"origin,omitempty" doc:"Name of the origin that answered"`
+	OriginAddress  string  `json:"origin_address,omitempty" doc:"Where it was, as address:port"`
+	OriginStatus   int     `json:"origin_status,omitempty"`
+	OriginTTFB     float64 `json:"origin_ttfb_seconds,omitempty"`
+	OriginDuration float64 `json:"origin_duration_seconds,omitempty"`
+	// Tenant is whom the viewer's grant is for; Refusal why the request was refused, "" if it was not.
+	Tenant  string `json:"tenant,omitempty" doc:"Whom the viewer's grant is for"`
+	Refusal string `json:"refusal,omitempty" doc:"Why the request was refused, such as token-expired; absent if it was not"`
+	Aborted bool   `json:"aborted,omitempty"`
+	// TCP is what the kernel said of the connection, nil if it was not asked.
+	TCP           *TCP              `json:"tcp,omitempty"`
 	CMCD          map[string]string `json:"cmcd,omitempty" doc:"CMCD keys with their values as written on the wire"`
 	ObjectType    string            `json:"object_type,omitempty"`
 	Bitrate       float64           `json:"bitrate,omitempty"`
@@ -132,6 +145,21 @@ type Exchange struct {
 	BufferStarved bool              `json:"buffer_starved,omitempty"`
 	// Response is what the player reported of the answer (CMCD event rr), nil if it did not.
 	Response *Response `json:"response,omitempty"`
+}
+
+// TCP is what the edge's kernel said of the viewer's connection when the answer had been handed to it. Counts
+// and times are since it was asked before on this connection, which is done for large answers.
+type TCP struct {
+	RTT           float64 `json:"rtt_seconds,omitempty" doc:"Smoothed round trip time"`
+	MinRTT        float64 `json:"min_rtt_seconds,omitempty" doc:"Shortest round trip that the connection has had of late"`
+	Sent          int64   `json:"sent_bytes" doc:"With what was sent again"`
+	Retransmitted int64   `json:"retransmitted_bytes" doc:"Sent again, as it was lost or late"`
+	Unsent        int64   `json:"unsent_bytes" doc:"Handed to the kernel and not sent yet"`
+	DeliveryRate  float64 `json:"delivery_rate,omitempty" doc:"Last rate that the network was measured to deliver at, bit/s"`
+	AppLimited    bool    `json:"app_limited,omitempty" doc:"The rate is a lower bound: the network was not given more"`
+	Busy          float64 `json:"busy_seconds" doc:"There was something to send, or on its way"`
+	RwndLimited   float64 `json:"rwnd_limited_seconds" doc:"Of that, waited for room at the viewer"`
+	SndbufLimited float64 `json:"sndbuf_limited_seconds" doc:"Of that, waited for room in the send buffer"`
 }
 
 // Response is an answer as the player saw it.

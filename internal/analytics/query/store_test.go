@@ -4,6 +4,7 @@ package query
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -208,6 +209,46 @@ func TestNothingIsNotZero(t *testing.T) {
 		if v != nil {
 			t.Errorf("%s of no records = %v, want none", name, *v)
 		}
+	}
+}
+
+// Refusals, origins and tenants are counted by what the edge wrote down, and what it did not write down is "".
+func TestRequestsByWhatTheEdgeDidWithThem(t *testing.T) {
+	s := store(t)
+	var batch telemetry.Batch
+	for i, r := range []telemetry.Request{
+		{Status: 403, CacheStatus: "bypass", Refusal: "token-expired", Tenant: "acme"},
+		{Status: 403, CacheStatus: "bypass", Refusal: "token-expired"},
+		{Status: 403, CacheStatus: "bypass", Refusal: "geo-denied"},
+		{Status: 200, CacheStatus: "miss", MissReason: "purged", Origin: "origin-1", Tenant: "acme"},
+		{Status: 206, CacheStatus: "miss", MissReason: "ranged", Origin: "origin-2"},
+	} {
+		r.ID, r.Time, r.Stream = uuid.Must(uuid.NewV7()), noon.Add(-time.Minute+time.Duration(i)*time.Second), "three"
+		batch.Requests = append(batch.Requests, r)
+	}
+	if err := s.Append(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	e := engine(t, s)
+	three := analytics.Filter{Dimension: "stream", Values: []string{"three"}}
+	for dimension, want := range map[string]map[string]float64{
+		"refusal":     {"": 2, "token-expired": 2, "geo-denied": 1},
+		"miss_reason": {"": 3, "purged": 1, "ranged": 1},
+		"origin":      {"": 3, "origin-1": 1, "origin-2": 1},
+		"tenant":      {"": 3, "acme": 2},
+	} {
+		result := ask(t, e, analytics.Query{Metrics: []string{"requests"}, Dimensions: []string{dimension}, Filters: []analytics.Filter{three}})
+		got := map[string]float64{}
+		for _, row := range result.Rows {
+			got[row.Dimensions[dimension]] = *row.Metrics["requests"]
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("requests by %s: %v, want %v", dimension, got, want)
+		}
+	}
+	refused := analytics.Query{Metrics: []string{"requests"}, Filters: []analytics.Filter{{Dimension: "refusal", Values: []string{"token-expired", "geo-denied"}}}}
+	if n := *ask(t, e, refused).Rows[0].Metrics["requests"]; n != 3 {
+		t.Errorf("%v requests were refused, want 3", n)
 	}
 }
 

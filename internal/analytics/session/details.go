@@ -44,7 +44,10 @@ func (j *join) exchange(r *telemetry.Request) analytics.Exchange {
 		ID: r.ID.String(), Time: r.Time.UTC(), Path: r.Path, Kind: r.Kind, Status: r.Status, Bytes: r.Bytes,
 		CacheStatus: r.CacheStatus, MissReason: r.MissReason,
 		TTFB: r.TTFB.Seconds(), Duration: r.Duration.Seconds(),
-		OriginTTFB: r.OriginTTFB.Seconds(), OriginStatus: r.OriginStatus, Aborted: r.Aborted,
+		CollapsedWait: r.CollapsedWait.Seconds(), Queued: r.Queued.Seconds(),
+		Origin: r.Origin, OriginAddress: r.OriginAddress,
+		OriginStatus: r.OriginStatus, OriginTTFB: r.OriginTTFB.Seconds(), OriginDuration: r.OriginDuration.Seconds(),
+		Tenant: r.Tenant, Refusal: r.Refusal, Aborted: r.Aborted, TCP: connection(r.TCP),
 	}
 	if !r.HasCMCD {
 		return e
@@ -62,4 +65,16 @@ func (j *join) exchange(r *telemetry.Request) analytics.Exchange {
 		e.BufferLength = &length
 	}
 	return e
+}
+
+// connection is what the kernel said, nil if it was not asked.
+func connection(t telemetry.TCP) *analytics.TCP {
+	if !t.Known() {
+		return nil
+	}
+	return &analytics.TCP{
+		RTT: t.RTT.Seconds(), MinRTT: t.MinRTT.Seconds(), Sent: t.Sent, Retransmitted: t.Retransmitted, Unsent: t.Unsent,
+		DeliveryRate: float64(t.DeliveryRate), AppLimited: t.AppLimited,
+		Busy: t.Busy.Seconds(), RwndLimited: t.RwndLimited.Seconds(), SndbufLimited: t.SndbufLimited.Seconds(),
+	}
 }

@@ -81,8 +81,11 @@ const why = `Find out whose fault the rebuffers of session %q were.
 2. Call identify_playback_errors and get_session_details for the time around each rebuffer.
 3. Judge each rebuffer by the requests before it, not by the one that reports it:
    - a high ttfb_s on a hit is the edge's; a high origin_ttfb_s is the origin's (or of a cold cache: see miss_reason);
+     a long queued_s or collapsed_wait_s is a wait in the edge for the origin;
    - a long duration_s after a short ttfb_s is the network's, unless the object is far larger than its bitrate says; so is a
-     player_ttlb_s far longer than duration_s;
+     player_ttlb_s far longer than duration_s, an rtt_s far above min_rtt_s, and many retransmitted_bytes for sent_bytes;
+   - an rwnd_limited_s that is most of busy_s is the player's or its machine's: it did not take what had come;
+   - a refusal is the edge's rule or the viewer's token;
    - a bitrate above the measured throughput is the player's choice; so is a gap without a request while the buffer drained;
    - stale, failed or repeated unchanged manifests are the manifest's.
 4. Name for each rebuffer the likely cause, the rows that show it with their numbers, and what speaks against it.

@@ -95,7 +95,7 @@ func (out bufferOut) text() string {
 		out.SessionID, out.Buffer.ObjectType, out.Buffer.Samples, optional(out.Buffer.Minimum), optional(out.Buffer.P5), optional(out.Buffer.Average))
 	text.line("%d rebuffers, %s s in all; played %s s; rebuffer ratio %s.", out.RebufferCount, number(out.RebufferTime), number(out.PlayedTime), number(out.RebufferRatio))
 	for _, r := range out.Rebuffers {
-		text.table("Rebuffer at "+clock(r.Time)+" of "+number(r.Duration)+" s, found by "+r.Evidence+"; the requests before it", exchangeColumns(), exchangeRows(r.Before))
+		text.exchanges("Rebuffer at "+clock(r.Time)+" of "+number(r.Duration)+" s, found by "+r.Evidence+"; the requests before it", r.Before)
 	}
 	var rows [][]string
 	for _, l := range out.LowSpans {

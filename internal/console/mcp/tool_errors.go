@@ -196,6 +196,8 @@ func failed(e analytics.Exchange) (Finding, bool) {
 		}
 		f.Detail = fmt.Sprintf("the edge answered %d", e.Status)
 		switch {
+		case e.Refusal != "":
+			f.Detail += ": it refused the request (" + e.Refusal + ")"
 		case e.OriginStatus >= 400:
 			f.Detail += fmt.Sprintf(", as the origin did (%d)", e.OriginStatus)
 		case e.OriginStatus > 0:

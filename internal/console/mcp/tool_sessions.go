@@ -170,7 +170,7 @@ func (s *Server) sessionDetails(ctx context.Context, in sessionDetailsIn) (sessi
 	var text sheet
 	text.session(out.Session)
 	text.table("Rebuffers", []string{"time", "duration_s", "evidence"}, rebufferRows(out.Session.Rebuffers))
-	text.table("Requests", exchangeColumns(), exchangeRows(out.Requests))
+	text.exchanges("Requests", out.Requests)
 	var rows [][]string
 	for _, e := range out.Reports {
 		sequence := ""
@@ -182,6 +182,9 @@ func (s *Server) sessionDetails(ctx context.Context, in sessionDetailsIn) (sessi
 	text.table("Reports of the player", []string{"time", "event", "state", "sequence_number"}, rows)
 	if slices.ContainsFunc(out.Requests, func(e analytics.Exchange) bool { return e.Response != nil }) {
 		text.line("\nplayer_ttfb_s and player_ttlb_s are the player's view of the same request; what they are longer than ttfb_s and duration_s, the edge's, was taken by the network and by waiting in the player.")
+	}
+	if slices.ContainsFunc(out.Requests, func(e analytics.Exchange) bool { return e.TCP != nil }) {
+		text.line("\nrtt_s to rwnd_limited_s are what the edge's kernel said of the connection after large answers, since it was asked before: an rtt_s far above min_rtt_s is a queue in the network, retransmitted_bytes are loss, rwnd_limited_s is the viewer who did not take more; with app_limited the rate is a lower bound.")
 	}
 	if out.Truncated {
 		text.line("\ntruncated: %d of %d requests and %d of %d reports are shown; narrow with from and to, or raise limit (at most %d).",
@@ -275,30 +278,6 @@ func rebufferRows(list []analytics.Rebuffer) [][]string {
 	var rows [][]string
 	for _, r := range list {
 		rows = append(rows, []string{clock(r.Time), number(r.Duration), r.Evidence})
-	}
-	return rows
-}
-
-func exchangeColumns() []string {
-	return []string{
-		"time", "path", "kind", "type", "status", "bytes", "cache", "miss_reason", "ttfb_s", "duration_s",
-		"origin_ttfb_s", "aborted", "bitrate_bps", "buffer_s", "starved", "player_ttfb_s", "player_ttlb_s",
-	}
-}
-
-func exchangeRows(list []analytics.Exchange) [][]string {
-	var rows [][]string
-	for _, e := range list {
-		var seen analytics.Response
-		if e.Response != nil {
-			seen = *e.Response
-		}
-		rows = append(rows, []string{
-			clock(e.Time), e.Path, e.Kind, e.ObjectType, strconv.Itoa(e.Status), strconv.FormatInt(e.Bytes, 10),
-			e.CacheStatus, e.MissReason, number(e.TTFB), number(e.Duration), number(e.OriginTTFB),
-			strconv.FormatBool(e.Aborted), number(e.Bitrate), optional(e.BufferLength), strconv.FormatBool(e.BufferStarved),
-			optional(seen.TTFB), optional(seen.TTLB),
-		})
 	}
 	return rows
 }

@@ -136,6 +136,42 @@ func TestSessionDetailsOfAPlayerThatReports(t *testing.T) {
 	}
 }
 
+// What only some requests have, such as the kernel's word, has columns where one of those that are shown has it.
+func TestSessionDetailsOfRequestsThatTellMore(t *testing.T) {
+	plain := call(t, connect(t, newServer(t, &engines{})), "get_session_details", arguments{"session": "abc-1"}, new(sessionDetailsOut))
+	rare := []string{"refusal", "tenant", "collapsed_wait_s", "queued_s", ",origin,", "rtt_s", "retransmitted_bytes", "app_limited", "player_ttfb_s"}
+	for _, column := range rare {
+		if strings.Contains(plain, column) {
+			t.Errorf("the text has %q, which no request has:\n%s", column, plain)
+		}
+	}
+	d := watched()
+	e := &d.Exchanges[0]
+	e.CacheStatus, e.MissReason, e.Tenant, e.Queued, e.CollapsedWait, e.Origin, e.OriginTTFB = "miss", "purged", "acme", 0.04, 0.003, "origin-1", 0.03
+	e.TCP = &analytics.TCP{RTT: 0.0234, MinRTT: 0.021, Sent: 104_000, Retransmitted: 2896, DeliveryRate: 25e6, AppLimited: true, Busy: 0.31, RwndLimited: 0.012}
+	d.Exchanges[1].Status, d.Exchanges[1].CacheStatus, d.Exchanges[1].Refusal = 403, "bypass", "token-expired"
+	c := connect(t, newServer(t, &engines{details: map[string]analytics.SessionDetails{"abc-1": d}}))
+	var out sessionDetailsOut
+	text := call(t, c, "get_session_details", arguments{"session": "abc-1", "limit": 3}, &out)
+	for _, want := range []string{
+		"time,path,kind,type,status,refusal,tenant,bytes,cache,miss_reason,ttfb_s,duration_s,collapsed_wait_s,queued_s,origin,origin_ttfb_s," +
+			"aborted,bitrate_bps,buffer_s,starved,rtt_s,min_rtt_s,sent_bytes,retransmitted_bytes,delivery_rate_bps,app_limited,busy_s,rwnd_limited_s\n",
+		",200,,acme,1000,miss,purged,0.01,0.1,0.003,0.04,origin-1,0.03,false,4000000,0,false,0.023,0.021,104000,2896,25000000,true,0.31,0.012\n",
+		",403,token-expired,,1000,bypass,", "retransmitted_bytes are loss",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text does not say %q:\n%s", want, text)
+		}
+	}
+	if out.Requests[0].TCP == nil || out.Requests[0].TCP.Retransmitted != 2896 || out.Requests[1].Refusal != "token-expired" {
+		t.Errorf("requests = %+v", out.Requests)
+	}
+	var found errorsOut
+	if text := call(t, c, "identify_playback_errors", arguments{"session": "abc-1"}, &found); !strings.Contains(text, "the edge answered 403: it refused the request (token-expired)") {
+		t.Errorf("text does not say why the request was refused:\n%s", text)
+	}
+}
+
 // What nothing tells is not said: no count where nothing is numbered, no version of CMCD where there is none.
 func TestSessionDetailsOfEventsAlone(t *testing.T) {
 	d := watched()

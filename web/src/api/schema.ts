@@ -412,20 +412,42 @@ export interface components {
             cmcd?: {
                 [key: string]: string;
             };
+            /**
+             * Format: double
+             * @description Waited for bytes of another request's fetch
+             */
+            collapsed_wait_seconds?: number;
             /** Format: double */
             duration_seconds: number;
             id: string;
             kind: string;
+            /** @description Why it was no hit: cold, expired, evicted, purged, ranged or uncacheable */
             miss_reason?: string;
             object_type?: string;
+            /** @description Name of the origin that answered */
+            origin?: string;
+            /** @description Where it was, as address:port */
+            origin_address?: string;
+            /** Format: double */
+            origin_duration_seconds?: number;
             /** Format: int64 */
             origin_status?: number;
             /** Format: double */
             origin_ttfb_seconds?: number;
             path: string;
+            /**
+             * Format: double
+             * @description The fetch waited for its turn to ask the origin
+             */
+            queued_seconds?: number;
+            /** @description Why the request was refused, such as token-expired; absent if it was not */
+            refusal?: string;
             response?: components["schemas"]["Response"];
             /** Format: int64 */
             status: number;
+            tcp?: components["schemas"]["TCP"];
+            /** @description Whom the viewer's grant is for */
+            tenant?: string;
             /** Format: date-time */
             time: string;
             /** Format: double */
@@ -817,6 +839,55 @@ export interface components {
         StreamList: {
             /** @description By name. */
             streams: components["schemas"]["StreamInfo"][];
+        };
+        TCP: {
+            /** @description The rate is a lower bound: the network was not given more */
+            app_limited?: boolean;
+            /**
+             * Format: double
+             * @description There was something to send, or on its way
+             */
+            busy_seconds: number;
+            /**
+             * Format: double
+             * @description Last rate that the network was measured to deliver at, bit/s
+             */
+            delivery_rate?: number;
+            /**
+             * Format: double
+             * @description Shortest round trip that the connection has had of late
+             */
+            min_rtt_seconds?: number;
+            /**
+             * Format: int64
+             * @description Sent again, as it was lost or late
+             */
+            retransmitted_bytes: number;
+            /**
+             * Format: double
+             * @description Smoothed round trip time
+             */
+            rtt_seconds?: number;
+            /**
+             * Format: double
+             * @description Of that, waited for room at the viewer
+             */
+            rwnd_limited_seconds: number;
+            /**
+             * Format: int64
+             * @description With what was sent again
+             */
+            sent_bytes: number;
+            /**
+             * Format: double
+             * @description Of that, waited for room in the send buffer
+             */
+            sndbuf_limited_seconds: number;
+            /**
+             * Format: int64
+             * @description Handed to the kernel and not sent yet
+             */
+            unsent_bytes: number;
         };
         TrackInfo: {
             /** Format: int64 */
