@@ -349,7 +349,7 @@ func TestASlowSocket(t *testing.T) {
 		t.Skip("Linux only")
 	}
 	l := newLibrary(t, 16<<20) // more than the kernel's buffers hold
-	e := start(t, func(e *edge) { e.Hitter, e.Config.StallTimeout = l, 100*time.Millisecond })
+	e := start(t, func(e *edge) { e.Hitter, e.Config.StallTimeout = l, 300*time.Millisecond })
 	raw, err := (&net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 8<<10) })
 	}}).Dial("tcp", e.addr)
@@ -360,8 +360,8 @@ func TestASlowSocket(t *testing.T) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	begin := time.Now()
-	piece, got := make([]byte, 1<<10), 0
-	for time.Since(begin) < time.Second {
+	piece, got := make([]byte, 4<<10), 0
+	for time.Since(begin) < 1500*time.Millisecond {
 		select {
 		case <-tick.C:
 		case x := <-l.results: // what the kernel has may still be read for long
