@@ -21,7 +21,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const (
+	patience = 20 * time.Second
+	// brief is how long it is waited for what will not come, and long enough for what will.
+	brief = 2 * time.Second
+)
 
 // applier is a cache that notes what it was told to purge.
 type applier struct {

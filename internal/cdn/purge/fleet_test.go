@@ -109,7 +109,7 @@ func TestTheSilentAreForgotten(t *testing.T) {
 	}
 	hour(59 * time.Minute)
 	here.forget(t.Context())
-	if result := here.purge(t, 300*time.Millisecond, tag("b")); !slices.Equal(result.Missing, []string{"edge-2"}) {
+	if result := here.purge(t, brief, tag("b")); !slices.Equal(result.Missing, []string{"edge-2"}) {
 		t.Fatalf("missing %v after 59 minutes, want edge-2", result.Missing)
 	}
 	hour(time.Hour)
@@ -141,7 +141,7 @@ func TestAProcessAndItsSuccessor(t *testing.T) {
 		t.Fatalf("confirmed %v, want both nodes", result.Confirmed)
 	}
 	old.applier.set(func() { old.applier.fail = errDisk })
-	if result := here.purge(t, 300*time.Millisecond, tag("c")); !slices.Equal(result.Missing, []string{"edge-2"}) {
+	if result := here.purge(t, brief, tag("c")); !slices.Equal(result.Missing, []string{"edge-2"}) {
 		t.Errorf("missing %v, want edge-2, whose old process has not applied it", result.Missing)
 	}
 	old.stop(t)

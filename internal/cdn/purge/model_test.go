@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -86,7 +87,7 @@ func (e *edge) serve(on bool) {
 // Editors change objects and purge them through any edge, by every scope, while edges crash, leave, come
 // back, are slow, and fill their shelves all the time.
 func TestNoStaleAnswerAfterTheConfirmation(t *testing.T) {
-	const edges, editors, rounds, paths = 5, 4, 60, 6
+	const edges, editors, rounds, paths = 5, 4, 40, 6
 	bus := startBus(t, "bus", t.TempDir(), nil)
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	origin := make([]*atomic.Uint64, paths)
@@ -146,9 +147,13 @@ func TestNoStaleAnswerAfterTheConfirmation(t *testing.T) {
 					tag("x"),
 					{Scope: cdn.PurgeAll},
 				}[mine.IntN(4)]
-				asking, stop := context.WithTimeout(ctx, 300*time.Millisecond)
+				asking, stop := context.WithTimeout(ctx, time.Second)
 				result, err := asker.Purge(asking, p)
 				stop()
+				if errors.Is(err, ErrNotStored) { // the disk is slow; nothing is promised
+					missing.Add(1)
+					continue
+				}
 				if err != nil {
 					t.Errorf("purge: %v", err)
 					return
