@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -203,57 +204,43 @@ func TestAPlantedRecordIsNotFound(t *testing.T) {
 	}
 }
 
-// FuzzScan gives the bytes of a file to the recovery: whatever is in there, it ends, its books are right,
-// and what it serves agrees with its checksums.
+// FuzzScan changes bytes of files that are whole, and gives them to the recovery: it ends, its books are
+// right, and what it serves agrees with its checksums.
 func FuzzScan(f *testing.F) {
 	head := fileHead{number: 1, size: 128 << 10, salt: 42}
-	valid := func(build func(file *memoryFile, s *Store)) []byte {
+	var templates [][]byte
+	for _, sizes := range [][]int{{}, {100}, {0, 10, 5000, 65_536, 3}, {3968, 3968, 3968}, {100_000, 100}} {
 		file := &memoryFile{bytes: make([]byte, head.size)}
 		s := fuzzStore(file, head)
 		s.active = s.segments[1]
 		s.active.giveBack(run{pageBytes, head.size - pageBytes})
-		build(file, s)
-		return bytes.TrimRight(file.bytes[pageBytes:], "\x00")
-	}
-	add := func(build func(file *memoryFile, s *Store)) { f.Add(valid(build)) }
-	add(func(*memoryFile, *Store) {})
-	add(func(_ *memoryFile, s *Store) { mustAppend(f, s, 1, 100) })
-	add(func(_ *memoryFile, s *Store) {
-		for i, n := range []int{0, 10, 5000, 65_536, 3} {
+		for i, n := range sizes {
 			mustAppend(f, s, uint64(i), n)
 		}
-	})
-	add(func(file *memoryFile, s *Store) {
-		r := mustAppend(f, s, 1, 70_000)
-		mustAppend(f, s, 2, 100)
-		file.bytes[r.Offset] ^= 1
-	})
-	add(func(file *memoryFile, s *Store) {
-		mustAppend(f, s, 1, 100)
-		r := mustAppend(f, s, 2, 70_000)
-		mustAppend(f, s, 3, 100)
-		clear(file.bytes[r.Offset+8192:][:20_000])
-	})
-	add(func(_ *memoryFile, s *Store) {
-		if _, err := s.Append(bodyOf(1, 9000), bodyOf(2, 9000)); err != nil {
-			f.Fatal(err)
+		templates = append(templates, file.bytes)
+		f.Add(uint8(len(templates)), false, []byte{})
+		f.Add(uint8(len(templates)), true, []byte{1, 0, 32, 77})
+		f.Add(uint8(len(templates)), false, []byte{2, 0, 0, 1, 3, 15, 255, 9})
+	}
+	// Each edit is four bytes: the page, where in it, and what is to be there. With sign, a head that is
+	// not what it was gets a checksum that is right, so that what its lengths say is believed.
+	f.Fuzz(func(t *testing.T, template uint8, sign bool, edits []byte) {
+		file := &memoryFile{bytes: bytes.Clone(templates[int(template)%len(templates)])}
+		for ; len(edits) >= 4; edits = edits[4:] {
+			at := int64(edits[0])*pageBytes + int64(edits[1])<<8 + int64(edits[2])
+			file.bytes[pageBytes+at%(head.size-pageBytes)] = edits[3]
 		}
-	})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		file := &memoryFile{bytes: make([]byte, head.size)}
-		copy(file.bytes[pageBytes:], data)
-		// What is nearly a record is made one, so that what its lengths say is believed.
-		for at := int64(pageBytes); at < head.size; at += pageBytes {
+		for at := int64(pageBytes); sign && at < head.size; at += pageBytes {
 			b := file.bytes[at:]
-			if len(data) == 0 || data[0] < 128 || string(b[:4]) != recordMagic {
+			if string(b[:4]) != recordMagic {
 				continue
 			}
-			h := recordHead{sequence: uint64(b[16]), offset: at}
-			h.body = int64(b[32]) | int64(b[33])<<8 | int64(b[34])<<16
-			h.meta = int(b[40]) | int(b[41])<<8
-			l := layoutOf(h.meta, h.body)
-			if at+l.metaAt+int64(l.meta) <= head.size {
-				h.tail = checksum(b[headBytes : l.metaAt+int64(l.meta)])
+			h := recordHead{
+				sequence: uint64(b[16]), offset: at,
+				body: int64(binary.LittleEndian.Uint32(b[32:])), meta: int(binary.LittleEndian.Uint32(b[40:])),
+			}
+			if end := layoutOf(h.meta, h.body).metaAt + int64(h.meta); at+end <= head.size {
+				h.tail = checksum(b[headBytes:end])
 			}
 			h.encode(b, head)
 		}
