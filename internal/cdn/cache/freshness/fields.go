@@ -66,7 +66,7 @@ func (c *Config) Update(stored, fresh http.Header) http.Header {
 	}
 	for name, values := range c.Stored(fresh) {
 		switch name {
-		case "Content-Length", "Content-Encoding", "Content-Range":
+		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest":
 			// They speak of the bytes, which stay.
 		default:
 			out[name] = values
