@@ -108,15 +108,19 @@ func (m *series) print(t *testing.T, title, below string, goals map[string]float
 		nginx := bestNginx(servers)
 		tb := newTable("server", "answers/s", "best", "Gbit/s", "p50 ms", "p99 ms", "core busy", "processor µs per answer", "answers/s ÷ best nginx", "processor time: best nginx ÷ it", "p99 ÷ nginx")
 		for _, s := range servers {
-			rate, cost, p99 := median(s.perSecond), medianTime(s.cost), medianTime(s.p99)
-			if rate != rate {
+			if len(s.perSecond) == 0 {
 				continue
 			}
+			rate, cost, p99 := median(s.perSecond), medianTime(s.cost), medianTime(s.p99)
 			tb.row(s.server, number(rate), number(slices.Max(s.perSecond)), number(median(s.bits)/1e9), milliseconds(medianTime(s.p50)), milliseconds(p99),
 				number(100*median(s.busy))+" %", number(float64(cost)/1e3), number(rate/nginx.perSecond), number(float64(nginx.cost)/float64(cost)), number(float64(p99)/float64(nginx.p99)))
 			if s.server == "weir" && nginx.perSecond > 0 {
 				ratio, tail := rate/nginx.perSecond, float64(p99)/float64(nginx.p99)
-				summary.row(point, number(ratio), number(goals[point]), verdict(ratio >= goals[point]), number(float64(nginx.cost)/float64(cost)), number(tail), verdict(tail <= 2))
+				goal, met := "-", ""
+				if goals[point] > 0 {
+					goal, met = number(goals[point]), verdict(ratio >= goals[point])
+				}
+				summary.row(point, number(ratio), goal, met, number(float64(nginx.cost)/float64(cost)), number(tail), verdict(tail <= 2))
 			}
 		}
 		tb.print(title+", "+point, "")

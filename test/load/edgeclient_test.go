@@ -260,7 +260,7 @@ func (f flood) run() (flooded, error) {
 			return flooded{}, err
 		}
 	}
-	events := make([]unix.EpollEvent, 256)
+	events := newEvents()
 	latencies := make([]time.Duration, 0, 1<<20)
 	var received int64
 	record := false
@@ -330,7 +330,7 @@ func (c *crowd) rush(request []byte, limit time.Duration) (rushed, error) {
 			return rushed{}, fmt.Errorf("connection %d: %w", i, err)
 		}
 	}
-	events := make([]unix.EpollEvent, 256)
+	events := newEvents()
 	firsts := make([]time.Duration, 0, len(c.conns))
 	for len(firsts) < len(c.conns) {
 		if time.Since(begun) > limit {
@@ -349,3 +349,5 @@ func (c *crowd) rush(request []byte, limit time.Duration) (rushed, error) {
 	r.firstP50, r.firstP99 = quantile(firsts, .5), quantile(firsts, .99)
 	return r, nil
 }
+
+func newEvents() []unix.EpollEvent { return make([]unix.EpollEvent, 256) }

@@ -105,7 +105,7 @@ func (s edgeServer) start(t *testing.T, visit edgeVisitor) *running {
 	for _, variable := range s.env {
 		cmd.Env = append(cmd.Env, place.Replace(variable))
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	log := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -149,16 +149,22 @@ func (s edgeServer) start(t *testing.T, visit edgeVisitor) *running {
 		time.Sleep(20 * time.Millisecond)
 	}
 	r.pids = tree(t, cmd.Process.Pid)
+	prefer(t, r.pids)
 	return r
 }
 
-// plainClient asks for one thing at a time; certificates are those of the test.
+// plainTLS believes every certificate.
+var plainTLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the servers are those of the test
+
+// plainClient asks for one thing at a time.
 var plainClient = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-	DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as above
+	DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: plainTLS,
 }}
 
-func get(url string) (status int, err error) {
-	resp, err := plainClient.Get(url)
+func get(url string) (status int, err error) { return getBy(plainClient, url) }
+
+func getBy(client *http.Client, url string) (status int, err error) {
+	resp, err := client.Get(url)
 	if err != nil {
 		return 0, err
 	}
@@ -167,14 +173,26 @@ func get(url string) (status int, err error) {
 	return resp.StatusCode, err
 }
 
-// warm asks for each path until the server has it, which takes some more than one request.
+// warm asks for each path until the origin is not asked for any of them, which takes some servers more than once.
 func (r *running) warm(t *testing.T, visit edgeVisitor, paths ...string) {
 	t.Helper()
-	for range 3 {
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableCompression: true, TLSClientConfig: plainTLS}}
+	defer client.CloseIdleConnections()
+	for range 5 {
+		if _, err := originCounts(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		for i, path := range paths {
-			if status, err := get(r.url(path, visit.query(i))); err != nil || status != http.StatusOK {
+			if status, err := getBy(client, r.url(path, visit.query(i))); err != nil || status != http.StatusOK {
 				t.Fatalf("%s: %s: %d %v", r.name, path, status, err)
 			}
+		}
+		counts, err := originCounts(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(counts) == 0 {
+			return
 		}
 	}
 }
@@ -251,7 +269,7 @@ func trafficServer() edgeServer {
 	lines := []string{
 		"exec_thread.autoconfig INT 0", "exec_thread.limit INT 1", "accept_threads INT 0", "task_threads INT 1",
 		"http.server_ports STRING " + edgeServerAddress[strings.LastIndexByte(edgeServerAddress, ':')+1:] + ":ip-in=127.0.0.1",
-		"cache.ram_cache.size INT 3G", "cache.ram_cache_cutoff INT 32M", "cache.threads_per_disk INT 4", "log.logging_enabled INT 0",
+		"cache.ram_cache.size INT 3G", "cache.ram_cache_cutoff INT 32M", "cache.ram_cache.use_seen_filter INT 0", "cache.threads_per_disk INT 4", "log.logging_enabled INT 0",
 		"http.keep_alive_no_activity_timeout_in INT 300", "http.insert_request_via_str INT 0", "http.insert_response_via_str INT 0",
 		"admin.user_id STRING #-1", "net.connections_throttle INT 19000", "diags.debug.enabled INT 0",
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -269,4 +270,16 @@ func pace(w http.ResponseWriter, r *http.Request, body []byte, rate int, begun t
 		}
 	}
 	return nil
+}
+
+// And returns what was seen in both, s being before other.
+func (s Seen) And(other Seen) Seen {
+	all := Seen{Times: maps.Clone(s.Times), Requests: s.Requests + other.Requests, Connections: s.Connections + other.Connections}
+	if all.Times == nil {
+		all.Times = make(map[string][]time.Time)
+	}
+	for path, times := range other.Times {
+		all.Times[path] = append(all.Times[path], times...)
+	}
+	return all
 }
