@@ -411,7 +411,10 @@ func (s *shard) find(b *Body) *Object {
 // evict gives up the body of a node, if only the index refers to it. The policy calls it, with its lock
 // held, and forgets the node if it returns true.
 func (c *Cache) evict(n *policy.Node) bool {
-	b := n.Value.(*Body)
+	b, ok := n.Value.(*Body)
+	if !ok {
+		return false // ballast
+	}
 	s := c.shard(b.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -30,6 +30,10 @@ type tier struct {
 	store  *segment.Store
 	policy *policy.Policy
 	queue  chan *Object
+
+	squeeze sync.Mutex
+	ballast policy.Node // of no object
+	laid    bool        // ballast is in policy
 }
 
 // record is the head of an object as it is written to disk.
@@ -116,9 +120,15 @@ func (c *Cache) takeOver(ref segment.Ref, meta []byte) bool {
 	return true
 }
 
+// roomOf is what a record with this body takes on disk: whole pages, the head and the meta in one of their own.
+func roomOf(body int64) int64 {
+	const page = 4 << 10
+	return (body+page-1)/page*page + page
+}
+
 func (c *Cache) diskBody(key string, ref segment.Ref) *Body {
 	b := &Body{cache: c, key: key, length: ref.BodyBytes, size: ref.BodyBytes, done: true, policy: c.disk.policy, record: &ref}
-	b.node = policy.Node{Hash: c.hash(key), Group: c.group(key), Size: ref.BodyBytes + overhead(key), Value: b}
+	b.node = policy.Node{Hash: c.hash(key), Group: c.group(key), Size: roomOf(ref.BodyBytes), Value: b}
 	b.complete.Store(true)
 	return b
 }
@@ -214,7 +224,7 @@ func (c *Cache) write(o *Object) {
 		c.metrics.unwritten.WithLabelValues("full").Inc()
 		return
 	}
-	ref, err := c.disk.store.Append(meta, o.body.chunks...)
+	ref, err := c.disk.append(c, meta, o.body.chunks)
 	if err != nil {
 		c.disk.policy.Remove(&b.node)
 		c.metrics.unwritten.WithLabelValues("error").Inc()
@@ -234,6 +244,46 @@ func (c *Cache) write(o *Object) {
 	if !c.takeIn(s, o, b) {
 		b.release()
 	}
+}
+
+// maxSqueezes bounds how often room is made for one object on a disk that has less than it was said to have.
+const maxSqueezes = 4
+
+// append writes a record. If the disk has less room than the configuration says, or gives it back late, others make
+// room: ballast takes the place of what is not there, and is taken off again bit by bit.
+func (t *tier) append(c *Cache, meta []byte, body [][]byte) (segment.Ref, error) {
+	size := int64(len(meta))
+	for _, chunk := range body {
+		size += int64(len(chunk))
+	}
+	for tries := 0; ; tries++ {
+		ref, err := t.store.Append(meta, body...)
+		t.squeeze.Lock()
+		switch {
+		case err == nil:
+			t.weigh(c, t.ballast.Size-max(roomOf(size)/16, 1))
+		case errors.Is(err, segment.ErrNoSpace) && tries < maxSqueezes:
+			t.weigh(c, t.ballast.Size+2*roomOf(size))
+		}
+		t.squeeze.Unlock()
+		if err == nil || !errors.Is(err, segment.ErrNoSpace) || tries == maxSqueezes {
+			return ref, err
+		}
+	}
+}
+
+// weigh gives the ballast a size, for which objects go if need be. Called with squeeze held.
+func (t *tier) weigh(c *Cache, size int64) {
+	size = max(size, 1)
+	if !t.laid {
+		if size <= 1 {
+			return
+		}
+		t.ballast.Size = size
+		t.laid = t.policy.Insert(&t.ballast, c.evict)
+		return
+	}
+	t.policy.Resize(&t.ballast, size, c.evict)
 }
 
 // takeIn makes b the body of an object in the index, or, if the object is small, its backup. It is false if

@@ -249,23 +249,35 @@ func (x *exchange) relayInterim(f *flight) {
 	for {
 		select {
 		case i := <-f.interim:
-			header := x.w.Header()
-			before := make([]string, 0, len(i.header))
-			for name, values := range i.header {
-				if _, ok := header[name]; !ok {
-					before = append(before, name)
-					header[name] = values
+			x.tell(i)
+		case <-f.fill.Done():
+			for { // what came before the end
+				select {
+				case i := <-f.interim:
+					x.tell(i)
+				default:
+					return
 				}
 			}
-			x.w.ResponseWriter.WriteHeader(i.status)
-			for _, name := range before {
-				delete(header, name)
-			}
-		case <-f.fill.Done():
-			return
 		case <-x.r.Context().Done():
 			return
 		}
+	}
+}
+
+// tell sends an informational answer, whose fields are not those of the answer.
+func (x *exchange) tell(i interim) {
+	header := x.w.Header()
+	before := make([]string, 0, len(i.header))
+	for name, values := range i.header {
+		if _, ok := header[name]; !ok {
+			before = append(before, name)
+			header[name] = values
+		}
+	}
+	x.w.ResponseWriter.WriteHeader(i.status)
+	for _, name := range before {
+		delete(header, name)
 	}
 }
 

@@ -1,0 +1,27 @@
+package cache
+
+// What belongs to an object under a key of its own (a slice, an encoding) has a key that begins with the object's
+// and goes on with what no other key has; see sliceMark. A purge of the object reaches it.
+
+// EncodingKey returns the key of the object under key in another content coding.
+func EncodingKey(key, coding string) string { return key + sliceMark + coding }
+
+// AppendEncodingKey is EncodingKey for who has the key as bytes.
+func AppendEncodingKey(b, key []byte, coding string) []byte {
+	return append(append(append(b, key...), sliceMark...), coding...)
+}
+
+// Derive says that what will be stored is made of o, and not asked of the origin now: what o has not been held
+// against yet, of the purges, it is held against too. It is called by whoever leads the fill, before its end.
+func (f *Fill) Derive(o *Object) {
+	s := f.cache.shard(o.key)
+	s.mu.Lock()
+	checked := o.checked
+	s.mu.Unlock()
+	f.shard.mu.Lock()
+	f.generation = min(f.generation, checked)
+	f.shard.mu.Unlock()
+}
+
+// Retain is for who has the object and wants to give it to another, who releases it too.
+func (o *Object) Retain() { o.body.refs.Add(1) }
