@@ -57,6 +57,10 @@ type Server struct {
 	closing sync.Once
 	watched sync.WaitGroup
 	stop    context.CancelFunc
+
+	mu    sync.Mutex
+	conns []*nats.Conn
+	ended bool // by Close
 }
 
 // New starts the server, if one is to run here, and returns when it takes connections. It need not
@@ -212,14 +216,33 @@ func (c TLSConfig) load() (*tls.Config, error) {
 
 // Connect returns a connection to the bus, which finds its way back by itself when it is lost; name
 // says in the server's log and statistics what it is for. Nothing that is published while it is lost
-// is kept. It may be returned before the servers of others have been reached.
+// is kept. It may be returned before the servers of others have been reached. [Server.Close] closes it, if its
+// user has not.
 func (b *Server) Connect(name string) (*nats.Conn, error) {
+	c, err := b.connect(name)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		c.Close()
+		return nil, fmt.Errorf("connect to the bus: %w", nats.ErrConnectionClosed)
+	}
+	b.conns = append(b.conns, c)
+	return c, nil
+}
+
+func (b *Server) connect(name string) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name(b.name + " " + name),
 		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings),
 		nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectJitter, reconnectJitter),
 		nats.ReconnectBufSize(-1), nats.Timeout(dialTimeout),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+		nats.DisconnectErrHandler(func(c *nats.Conn, err error) {
+			if c.IsClosed() {
+				return // as it was asked
+			}
 			b.log.Warn("connection to the bus is lost", "connection", name, "error", err)
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
@@ -292,12 +315,19 @@ func (b *Server) Run(ctx context.Context) error {
 	return b.Close()
 }
 
-// Close stops the server: what it leads goes to others, its connections are closed, its files are synced.
-// It returns when nothing of it runs any more.
+// Close closes the connections that [Server.Connect] has made, and stops the server: what it leads goes to
+// others, its files are synced. It returns when nothing of it runs any more.
 func (b *Server) Close() error {
 	b.closing.Do(func() {
 		b.stop()
 		b.watched.Wait()
+		b.mu.Lock()
+		conns := b.conns
+		b.conns, b.ended = nil, true
+		b.mu.Unlock()
+		for _, c := range conns {
+			c.Close()
+		}
 		if b.server != nil {
 			b.shutdown()
 		}

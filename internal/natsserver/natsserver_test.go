@@ -166,6 +166,24 @@ func TestAClusterWithCertificates(t *testing.T) {
 	}
 }
 
+// Nobody has to keep in mind who has connections: goleak would find one that is left.
+func TestCloseClosesConnections(t *testing.T) {
+	s := start(t, "one", t.TempDir(), nil)
+	c, err := s.Connect("left open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !c.IsClosed() {
+		t.Error("the connection is open")
+	}
+	if _, err := s.Connect("too late"); err == nil {
+		t.Error("a connection is made after Close")
+	}
+}
+
 func TestANameIsNeeded(t *testing.T) {
 	if _, err := New(Settings{Config: DefaultConfig(), Dir: t.TempDir()}); err == nil {
 		t.Error("a server without a name is accepted")

@@ -18,8 +18,8 @@ import (
 
 // Purger purges the caches of the fleet.
 type Purger interface {
-	// Purge carries purges out and waits for all nodes to confirm them, until ctx ends. Its outcomes are
-	// in the order of the purges.
+	// Purge carries purges out and waits for all nodes to confirm them, until ctx ends, or for its usual time
+	// if ctx has no deadline. Its outcomes are in the order of the purges.
 	Purge(ctx context.Context, purges []cdn.Purge) []PurgeOutcome
 }
 
@@ -44,7 +44,7 @@ type PurgeItem struct {
 // PurgeOrder is what to purge.
 type PurgeOrder struct {
 	Purges []PurgeItem `json:"purges" minItems:"1" maxItems:"1000"`
-	Wait   string      `json:"wait,omitempty" doc:"How long to wait for confirmations, such as 500ms or 5s, at most 1m." default:"5s" example:"5s"`
+	Wait   string      `json:"wait,omitempty" doc:"How long to wait for confirmations, such as 500ms or 5s, at most 1m; default: cdn.purge.wait of the configuration." example:"5s"`
 }
 
 // PurgeItemReport is what became of one purge.
@@ -89,7 +89,6 @@ const (
 	purgePath = "/api/v1/cdn/cache/purge"
 	// maxPurgeBytes has room for as many purges as may be, of the length that they may have.
 	maxPurgeBytes = 8 << 20
-	purgeWait     = 5 * time.Second
 	maxPurgeWait  = time.Minute
 )
 
@@ -128,12 +127,15 @@ func (h *Handler) purge(ctx context.Context, in *purgeInput) (*purgeOutput, erro
 	if h.set.Purger == nil {
 		return nil, huma.Error501NotImplemented("this node has no cache and knows of none that could be purged")
 	}
-	wait := purgeWait
+	waiting := ctx
 	if in.Body.Wait != "" {
-		var err error
-		if wait, err = time.ParseDuration(in.Body.Wait); err != nil || wait <= 0 || wait > maxPurgeWait {
+		wait, err := time.ParseDuration(in.Body.Wait)
+		if err != nil || wait <= 0 || wait > maxPurgeWait {
 			return nil, huma.Error400BadRequest(fmt.Sprintf("wait is %q; a duration of at most 1m is expected, such as 500ms or 5s", in.Body.Wait))
 		}
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
 	}
 	purges := make([]cdn.Purge, len(in.Body.Purges))
 	for i, item := range in.Body.Purges {
@@ -145,8 +147,6 @@ func (h *Handler) purge(ctx context.Context, in *purgeInput) (*purgeOutput, erro
 		}
 	}
 	began := time.Now()
-	waiting, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
 	outcomes := h.set.Purger.Purge(waiting, purges)
 	report := reportOf(outcomes, time.Since(began))
 	failed := 0
@@ -162,7 +162,7 @@ func (h *Handler) purge(ctx context.Context, in *purgeInput) (*purgeOutput, erro
 			fmt.Sprintf("%d of %d purges were not stored; sending them again with the same id is safe", failed, len(outcomes)), report)
 	case len(report.Missing) > 0:
 		return nil, purgeProblem(http.StatusGatewayTimeout,
-			fmt.Sprintf("%d of %d nodes have not confirmed within %v", len(report.Missing), len(report.Missing)+len(report.Confirmed), wait), report)
+			fmt.Sprintf("%d of %d nodes have not confirmed within %.3g s", len(report.Missing), len(report.Missing)+len(report.Confirmed), report.Duration), report)
 	}
 	return &purgeOutput{Body: report}, nil
 }

@@ -682,8 +682,7 @@ export interface components {
         PurgeOrder: {
             purges: components["schemas"]["PurgeItem"][];
             /**
-             * @description How long to wait for confirmations, such as 500ms or 5s, at most 1m.
-             * @default 5s
+             * @description How long to wait for confirmations, such as 500ms or 5s, at most 1m; default: cdn.purge.wait of the configuration.
              * @example 5s
              */
             wait?: string;
