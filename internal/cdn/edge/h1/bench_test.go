@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"syscall"
@@ -17,13 +18,22 @@ import (
 )
 
 // ready is a Hitter that has one answer.
-type ready struct{ head, body []byte }
+type ready struct {
+	head, body []byte
+	file       *os.File
+}
 
 func (h *ready) Hit(_ *h1.Request, a *h1.Answer) bool {
 	a.Head, a.Body = h.head, h.body
+	if h.file != nil {
+		a.FD, a.Length = h.file.Fd(), int64(len(h.body))
+		a.Done = nothing
+	}
 	a.Extra = append(a.Extra, "Age: 7\r\nCache-Status: edge; hit; ttl=3600\r\n"...)
 	return true
 }
+
+func nothing(h1.Result) {}
 
 const playerFields = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n" +
 	"Accept: */*\r\nOrigin: https://player.example\r\nReferer: https://player.example/watch/7\r\n" +
@@ -33,7 +43,15 @@ const playerFields = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/53
 func BenchmarkLoop(b *testing.B) {
 	for _, size := range []int{1 << 10, 64 << 10, 1 << 20} {
 		body := bytes.Repeat([]byte("x"), size)
-		hit := &ready{fmt.Appendf(nil, okHead+"Content-Length: %d\r\nEtag: \"1\"\r\nCache-Control: max-age=3600\r\nAccept-Ranges: bytes\r\n", size), body}
+		hit := &ready{fmt.Appendf(nil, okHead+"Content-Length: %d\r\nEtag: \"1\"\r\nCache-Control: max-age=3600\r\nAccept-Ranges: bytes\r\n", size), body, nil}
+		file, err := os.CreateTemp(b.TempDir(), "segment")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer file.Close()
+		if _, err := file.Write(body); err != nil {
+			b.Fatal(err)
+		}
 		plain := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			h := w.Header()
 			h.Set("Content-Type", "video/mp4")
@@ -50,6 +68,7 @@ func BenchmarkLoop(b *testing.B) {
 			serve func(b *testing.B, l net.Listener)
 		}{
 			{"hit", loop(hit, http.NotFoundHandler())},
+			{"hit-file", loop(&ready{hit.head, body, file}, http.NotFoundHandler())},
 			{"handled", loop(nil, plain)},
 			{"net-http", func(b *testing.B, l net.Listener) {
 				server := &http.Server{Handler: plain}

@@ -202,6 +202,7 @@ func (c *conn) answer() bool {
 	in := c.in
 	r := &in.request
 	r.Received, c.since = c.now, time.Time{}
+	r.LastTCP = c.sampled
 	c.begun.Store(true)
 	if c.forHead {
 		c.forHead, c.armedAt = false, time.Time{}

@@ -301,7 +301,7 @@ func (f *feed) Close() error { close(f.done); return nil }
 func TestHandedOver(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		e := start(t, func(e *edge) {
-			e.Hitter = &ready{[]byte(okHead + "Content-Length: 2\r\n"), []byte("ok")}
+			e.Hitter = &ready{head: []byte(okHead + "Content-Length: 2\r\n"), body: []byte("ok")}
 			if secure {
 				e.tls = certificate(t)
 			}

@@ -276,7 +276,7 @@ func TestTheRequestsOfTLS(t *testing.T) {
 // A field that comes twice is for the Handler, which sees both.
 func TestWhatComesTwiceIsHandled(t *testing.T) {
 	e := start(t, func(e *edge) {
-		e.Hitter = &ready{[]byte(okHead + "Content-Length: 3\r\n"), []byte("hit")}
+		e.Hitter = &ready{head: []byte(okHead + "Content-Length: 3\r\n"), body: []byte("hit")}
 		e.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header["Range"]) })
 	})
 	c := dial(t, e.addr).say("GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n" + get("/"))

@@ -60,7 +60,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 			e := start(t, func(e *edge) {
 				e.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
 				if test.hit {
-					e.Hitter = &ready{[]byte(okHead + "Content-Length: 1000\r\n"), body}
+					e.Hitter = &ready{head: []byte(okHead + "Content-Length: 1000\r\n"), body: body}
 				}
 			})
 			before := memory()

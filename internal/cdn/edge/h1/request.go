@@ -32,6 +32,8 @@ type Request struct {
 	TLS                 bool
 	// Received is when the last byte of the head came.
 	Received time.Time
+	// LastTCP is what the kernel said when it was asked last how this connection fares; nil: it has not been.
+	LastTCP *TCPInfo
 	// Carry is what a Hitter that leaves the request to the Handler has found out about it; see [Carried].
 	Carry any
 

@@ -139,6 +139,27 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 	return w.c.nc.SetWriteDeadline(t)
 }
 
+// SetPace implements [Connection].
+func (w *response) SetPace(rate int64) { w.c.setPace(rate) }
+
+// TCP implements [Connection].
+func (w *response) TCP() *TCPInfo {
+	if w.c.socket == nil || w.written < w.c.server.config.TCPInfoBytes {
+		return nil
+	}
+	o := w.c.server.takeOutput()
+	defer w.c.server.releaseOutput(o)
+	t := w.c.sample(o)
+	w.c.out = nil
+	if t == nil {
+		return nil
+	}
+	return new(*t)
+}
+
+// LastTCP implements [Connection].
+func (w *response) LastTCP() *TCPInfo { return w.c.sampled }
+
 // finish ends the answer after the Handler has returned.
 func (w *response) finish() {
 	w.ended = true

@@ -12,6 +12,8 @@ type TCPInfo struct {
 	// connection could have carried more than it was given.
 	DeliveryRate int64
 	AppLimited   bool
+	// Throughput is the newest DeliveryRate of this connection that was no such bound; 0: there has been none.
+	Throughput int64
 	// NotSent are the bytes that the kernel has taken and not yet sent.
 	NotSent int64
 
@@ -22,6 +24,16 @@ type TCPInfo struct {
 	Busy          time.Duration // there was something to send
 	RwndLimited   time.Duration // the client's window was full: the player or its machine was too slow
 	SndbufLimited time.Duration // the send buffer was too small
+}
+
+// Connection is what the ResponseWriter of a request that came through the loop offers a Handler beside.
+type Connection interface {
+	// SetPace bounds the rate of the connection, in bytes per second, until it is set anew; 0 is no bound.
+	SetPace(rate int64)
+	// TCP is how the connection fared since the kernel was asked before; nil if the answer is not worth asking it.
+	TCP() *TCPInfo
+	// LastTCP is what the kernel said when it was asked last; nil: it has not been.
+	LastTCP() *TCPInfo
 }
 
 // since turns what counts from the connection's beginning into what was added after the sample before.

@@ -23,7 +23,7 @@ func piped(t *testing.T, change func(*h1.Settings)) (client net.Conn, drain cont
 	t.Helper()
 	settings := h1.Settings{
 		Config: h1.DefaultConfig(), Log: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler(),
-		Hitter: &ready{[]byte(okHead + "Content-Length: 5\r\n"), []byte("hello")},
+		Hitter: &ready{head: []byte(okHead + "Content-Length: 5\r\n"), body: []byte("hello")},
 	}
 	if change != nil {
 		change(&settings)
@@ -382,7 +382,7 @@ func TestFairness(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	huge := make([]byte, 64<<20)
 	e := start(t, func(e *edge) {
-		small := &ready{[]byte(okHead + "Content-Length: 5\r\n"), []byte("hello")}
+		small := &ready{head: []byte(okHead + "Content-Length: 5\r\n"), body: []byte("hello")}
 		e.Hitter = hitter(func(r *h1.Request, a *h1.Answer) bool {
 			if string(r.Path) == "/small" {
 				return small.Hit(r, a)

@@ -92,10 +92,7 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 	c.answers++
 	if o.err == nil {
 		o.buffer, o.pieces[0] = head, head
-		if a.Pace != c.pace && c.socket != nil {
-			c.pace = a.Pace
-			_ = c.socket.Control(func(fd uintptr) { setPace(fd, c.pace) })
-		}
+		c.setPace(a.Pace)
 		o.err = c.write(o)
 	}
 	c.now = time.Now()
@@ -115,6 +112,13 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 	err := o.err
 	c.server.releaseOutput(o)
 	return err == nil
+}
+
+func (c *conn) setPace(rate int64) {
+	if rate != c.pace && c.socket != nil {
+		c.pace = rate
+		_ = c.socket.Control(func(fd uintptr) { setPace(fd, c.pace) })
+	}
 }
 
 // write writes what the output has, in turns, and returns when the kernel has all of it.
@@ -291,6 +295,9 @@ func (c *conn) sample(o *output) *TCPInfo {
 		return nil
 	}
 	now := o.info
+	if now.Throughput = now.DeliveryRate; now.AppLimited || now.Throughput == 0 {
+		now.Throughput = c.sampled.Throughput
+	}
 	o.info = now.since(c.sampled)
 	*c.sampled = now
 	return &o.info
