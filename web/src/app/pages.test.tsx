@@ -162,6 +162,35 @@ describe('the page of a session', () => {
     expect(texts()).toHaveLength(1)
   })
 
+  it('tells in the open row how the edge answered, and why it refused', async () => {
+    const fetched = exchange(1, {
+      cache_status: 'miss', miss_reason: 'purged', origin: 'origin-1', origin_address: '192.0.2.80:443', origin_status: 200, queued_seconds: 0.04,
+      tcp: { rtt_seconds: 0.023, min_rtt_seconds: 0.021, sent_bytes: 312_000, retransmitted_bytes: 3120, unsent_bytes: 0, busy_seconds: 0.31, rwnd_limited_seconds: 0, sndbuf_limited_seconds: 0 },
+    })
+    const refused = exchange(2, { status: 403, cache_status: 'bypass', refusal: 'token-expired', tenant: 'acme' })
+    network({ [`/api/v1/sessions/${session.id}`]: { ...details, exchanges: [fetched, refused] } })
+    open(`/sessions/${session.id}`)
+    const table = await screen.findByRole('table', { name: 'Requests' })
+    await vi.waitFor(() => expect(within(table).getAllByRole('row')[1]?.textContent).toContain('✕ 403⊘ refused'))
+    expect(within(table).queryByText('Refused')).toBeNull()
+    const fact = (name: string) => within(table).getByText(name).closest('div')?.textContent
+
+    await userEvent.click(within(table).getByRole('button', { name: /video-1-2/ }))
+    expect(fact('Refused')).toBe('Refusedtoken-expired')
+    expect(fact('Tenant')).toBe('Tenantacme')
+    expect(within(table).queryByText('Round trip')).toBeNull()
+
+    await userEvent.click(within(table).getByRole('button', { name: /video-1-1/ }))
+    expect(fact('Why no hit')).toBe('Why no hitpurgedit had been purged')
+    expect(fact('Origin')).toBe('Originorigin-1192.0.2.80:443')
+    expect(fact('Queued')).toBe('Queued40 ms')
+    expect(fact('Round trip')).toBe('Round trip23 msshortest 21 ms')
+    expect(fact('Sent again')).toBe('Sent again3.12 kB1.00 % of 312 kB')
+
+    await userEvent.type(screen.getByLabelText('Filter the requests'), 'token-expired')
+    expect(within(table).getAllByRole('row')).toHaveLength(2)
+  })
+
   it('puts the player’s view beside the edge’s, and says what it does not believe', async () => {
     const reporting: Session = {
       ...session, cmcd_version: 2, reports: 9, player_evidence: 'key_set', clock_offset_seconds: -90.43, lost_reports: 2, unseen_requests: 5,

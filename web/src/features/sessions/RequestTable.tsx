@@ -4,7 +4,9 @@ import { useMemo, useRef, useState } from 'react'
 import type { Exchange } from '../../api/client'
 import { Sign, type Tone } from '../../ui/Sign'
 import { Defined } from '../../ui/Defined'
+import { Facts } from '../../ui/Facts'
 import { bitrate, bytes, middle, nothing, seconds, time } from '../../ui/format'
+import { answerOf } from './answer'
 import { Keys } from './Keys'
 import { pairsOf, statusOf, told } from './response'
 
@@ -24,7 +26,7 @@ const columns: Column[] = [
   { id: 'object', name: 'Object', definition: 'The last part of the path; the whole path is in the open row', width: 'minmax(150px, 1fr)', by: (e) => objectOf(e), show: (e) => middle(objectOf(e), 8, 14) },
   { id: 'kind', name: 'Kind', definition: 'What the object is, and its type by CMCD (ot)', width: '112px', by: (e) => kindOf(e), show: (e) => kindOf(e) },
   { id: 'status', name: 'Status', definition: 'Status code of the answer', width: '74px', by: (e) => e.status, show: (e) => <Status e={e} /> },
-  { id: 'cache', name: 'Cache', definition: 'What the edge did: hit, miss, stale, collapsed (waited for the fetch of another request) or bypass; and why it was no hit', width: '128px', by: (e) => e.cache_status, show: (e) => <Cache e={e} /> },
+  { id: 'cache', name: 'Cache', definition: 'What the edge did: hit, miss, stale, collapsed (waited for the fetch of another request) or bypass; and why it was no hit. A request that was refused did not come so far', width: '128px', by: (e) => e.cache_status, show: (e) => <Cache e={e} /> },
   { id: 'bytes', name: 'Bytes', definition: 'Body bytes sent', width: '76px', right: true, by: (e) => e.bytes, show: (e) => bytes(e.bytes) },
   { id: 'ttfb', name: 'TTFB', definition: 'From the request’s head to the first byte of the answer, at the edge', width: '76px', right: true, by: (e) => e.ttfb_seconds, show: (e) => seconds(e.ttfb_seconds) },
   { id: 'duration', name: 'Duration', definition: 'From the request’s head to the last byte of the answer, at the edge', width: '82px', right: true, by: (e) => e.duration_seconds, show: (e) => seconds(e.duration_seconds) },
@@ -147,8 +149,8 @@ export function RequestTable({ exchanges }: { exchanges: Exchange[] }) {
                   <div className="more">
                     <p>
                       <code>{e.path}</code>
-                      {e.origin_status ? ` · origin status ${e.origin_status}` : ''}
                     </p>
+                    <Answer e={e} />
                     <Seen e={e} />
                     <Keys cmcd={e.cmcd} />
                   </div>
@@ -187,6 +189,15 @@ const caches: Record<string, { tone: Tone; mark: string }> = {
 }
 
 function Cache({ e }: { e: Exchange }) {
+  if (e.refusal) {
+    return (
+      <span title={`The request was refused: ${e.refusal}`}>
+        <Sign tone="bad" mark="⊘">
+          refused
+        </Sign>
+      </span>
+    )
+  }
   const known = caches[e.cache_status]
   if (!known) return <>{e.cache_status || nothing}</>
   return (
@@ -211,6 +222,12 @@ function AtPlayer({ e }: { e: Exchange }) {
   const pair = pairsOf(e).find((p) => p.name === 'TTLB')
   if (!pair) return <>{nothing}</>
   return <span title={told(pair)}>{seconds(pair.player)}</span>
+}
+
+/** Answer is how the edge came by its answer, and what its kernel saw of the connection. */
+function Answer({ e }: { e: Exchange }) {
+  const facts = answerOf(e)
+  return facts.length > 0 ? <Facts facts={facts} /> : null
 }
 
 /** Seen is what the player reported of the answer, beside what the edge did. */
@@ -250,7 +267,7 @@ function ofKind(e: Exchange, kind: string): boolean {
 
 function textOf(e: Exchange): string {
   const keys = Object.entries(e.cmcd ?? {}).map(([key, raw]) => `${key}=${raw}`)
-  return [e.path, e.kind, e.status, e.cache_status, e.miss_reason, ...keys].join(' ').toLowerCase()
+  return [e.path, e.kind, e.status, e.cache_status, e.miss_reason, e.refusal, e.tenant, e.origin, ...keys].join(' ').toLowerCase()
 }
 
 /** What is not known stands last, whichever way the rest is sorted. */
