@@ -38,7 +38,8 @@ type edgeRole struct {
 type edgeSource struct {
 	origin  http.RoundTripper
 	trace   func(context.Context) (context.Context, func() (name, address string))
-	rules   []edge.Rule // if the configuration has none
+	looped  func(http.Header) bool // whether a request has been here before; nil: it cannot
+	rules   []edge.Rule            // if the configuration has none
 	observe func(telemetry.Request)
 }
 
@@ -58,7 +59,7 @@ func newEdge(n *node, s edgeSource) (*edgeRole, error) {
 		return nil, err
 	}
 	proxy, err := edge.New(edge.Settings{
-		Config: c.Edge, ID: n.config.Node.ID, Access: chain,
+		Config: c.Edge, ID: n.config.Node.ID, Access: chain, Looped: s.looped,
 		Origin: s.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"}, Trace: s.trace,
 		Cache: objects, Observe: s.observe, Log: log, Registerer: n.registry,
 	})

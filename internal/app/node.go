@@ -126,7 +126,7 @@ func (n *node) buildEdge(_ context.Context) (err error) {
 		return err
 	}
 	n.rows.Subscribe("metrics", counted{})
-	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
+	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, looped: n.upstream.Looped, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
 		return err
 	}
 	if n.fleet, err = newFleet(n); err != nil {

@@ -1,5 +1,7 @@
 package cache
 
+import "github.com/weir-stream/weir/internal/cdn"
+
 // What belongs to an object under a key of its own (a slice, an encoding) has a key that begins with the object's
 // and goes on with what no other key has; see sliceMark. A purge of the object reaches it.
 
@@ -25,3 +27,14 @@ func (f *Fill) Derive(o *Object) {
 
 // Retain is for who has the object and wants to give it to another, who releases it too.
 func (o *Object) Retain() { o.body.refs.Add(1) }
+
+// InvalidateParts is [Cache.Invalidate] for all that belongs to the object under key, and for the object.
+func (c *Cache) InvalidateParts(key string) {
+	p := c.purges
+	p.order.Lock()
+	p.add(cdn.Purge{Scope: cdn.PurgeURL, Target: key}, p.sequence()+1)
+	p.order.Unlock()
+	if p.size() > maxPurges {
+		c.sweep()
+	}
+}

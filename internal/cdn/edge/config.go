@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/weir-stream/weir/internal/cdn/transform"
 )
 
 // Config is what users write about an edge.
@@ -20,6 +22,9 @@ type Config struct {
 	QueueTimeout time.Duration `yaml:"queue_timeout"`
 	// MaxPasses bounds the answers that are passed through without being kept.
 	MaxPasses int `yaml:"max_passes"`
+	// MaxUpgrades bounds the connections that have been upgraded, such as WebSockets. What is beyond is refused
+	// with 503.
+	MaxUpgrades int `yaml:"max_upgrades"`
 	// MaxPrefetches bounds the fetches that run at the same time for what players say they will ask for
 	// next. What is beyond is not fetched.
 	MaxPrefetches int `yaml:"max_prefetches"`
@@ -28,6 +33,8 @@ type Config struct {
 	// SliceBytes is the size of the parts in which large objects are fetched and kept; 0: they are not
 	// kept. What is fetched begins at a multiple of it.
 	SliceBytes int64 `yaml:"slice_bytes"`
+	// Compression says what is encoded, and how, where a rule has compress.
+	Compression transform.Config `yaml:"compression"`
 	// Rules say what is done with requests by the beginning of their path; the longest counts. Without any
 	// the role of the process decides.
 	Rules []Rule `yaml:"rules"`
@@ -52,6 +59,12 @@ type Rule struct {
 	Prefetch bool `yaml:"prefetch"`
 	// Pace sends no faster than a player asks (CMCD rtp), where the connection is one of the edge's own loop.
 	Pace bool `yaml:"pace"`
+	// Compress gives text in the content coding that a viewer likes best. The origin is asked for what is not
+	// encoded, and each encoding is made once and kept.
+	Compress bool `yaml:"compress"`
+	// CMSD tells players of the edge and of the way to them (CTA-5006, CMSD-Dynamic). There are players that obey it
+	// unasked.
+	CMSD bool `yaml:"cmsd"`
 	// Upgrade passes WebSockets and other protocols that a connection is upgraded to.
 	Upgrade bool `yaml:"upgrade"`
 }
@@ -81,8 +94,10 @@ func DefaultConfig() Config {
 		QueueTimeout: 2 * time.Second,
 		MaxPasses:    256,
 
+		MaxUpgrades:   1024,
 		MaxPrefetches: 32,
 		SliceBytes:    2 << 20,
+		Compression:   transform.DefaultConfig(),
 	}
 }
 
@@ -120,10 +135,15 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_queue is %d; a number from 0 is expected", c.MaxQueue)
 	case c.MaxPasses < 1:
 		return fmt.Errorf("max_passes is %d; a number from 1 is expected", c.MaxPasses)
+	case c.MaxUpgrades < 0:
+		return fmt.Errorf("max_upgrades is %d; a number from 0 is expected", c.MaxUpgrades)
 	case c.MaxPrefetches < 0:
 		return fmt.Errorf("max_prefetches is %d; a number from 0 is expected", c.MaxPrefetches)
 	case c.SliceBytes != 0 && (c.SliceBytes < minSlice || c.SliceBytes > 32<<20):
 		return fmt.Errorf("slice_bytes is %d; 0 or a number from 65536 to 33554432 is expected", c.SliceBytes)
+	}
+	if err := c.Compression.Validate(); err != nil {
+		return fmt.Errorf("compression: %w", err)
 	}
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -13,9 +14,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-stream/weir/cmcd/cmsd"
 	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 	"github.com/weir-stream/weir/internal/cdn/edge/message"
+	"github.com/weir-stream/weir/internal/cdn/transform"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -33,8 +36,11 @@ type Settings struct {
 	OriginURL *url.URL
 	// Trace prepares the context of a request to the origin so that the returned function can afterwards
 	// name the origin that answered and its address. It may be nil.
-	Trace  func(context.Context) (context.Context, func() (name, address string))
-	Cache  *cache.Cache
+	Trace func(context.Context) (context.Context, func() (name, address string))
+	Cache *cache.Cache
+	// Looped reports whether a request with this header has been through this edge before; it is then answered
+	// with 508. It may be nil.
+	Looped func(http.Header) bool
 	Access Access // nil: everybody may have everything
 	// Observe is given one row per request, preflights excepted, after the last byte. It must not
 	// block. It may be nil.
@@ -66,15 +72,20 @@ type Handler struct {
 	maxObject  int64
 	sliceBytes int64
 	access     Access
+	looped     func(http.Header) bool
+	compressor *transform.Compressor
+	hop        []byte // id as CMSD has it
 	observe    func(telemetry.Request)
 	log        *slog.Logger
+	quiet      *log.Logger // what a proxy of the standard library has to say
 	metrics    *metrics
 	now        func() time.Time
 
 	prefetch *prefetcher
 
-	fetches *limiter // for the cache
-	passes  *limiter // for one viewer
+	fetches  *limiter // for the cache
+	passes   *limiter // for one viewer
+	upgrades *limiter // for connections that have become something else
 
 	exchanges sync.Pool  // of *exchange, which are large
 	hits      *sync.Pool // of *hit
@@ -108,13 +119,22 @@ func New(s Settings) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: s.Config, id: s.ID, name: message.WireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
-		trace: s.Trace, cache: s.Cache, maxObject: s.Cache.MaxObject(), sliceBytes: sliceBytesOf(s.Config.SliceBytes, s.Cache.MaxObject()), access: s.Access, observe: s.Observe, log: s.Log, now: s.Now,
+		trace: s.Trace, looped: s.Looped, cache: s.Cache, maxObject: s.Cache.MaxObject(), sliceBytes: sliceBytesOf(s.Config.SliceBytes, s.Cache.MaxObject()), access: s.Access, observe: s.Observe, log: s.Log, now: s.Now,
 		large: newKeySet(maxLarge), whole: newKeySet(maxLarge),
 		fetches: newLimiter(s.Config.MaxFetches, s.Config.MaxQueue, s.Config.QueueTimeout),
 		passes:  newLimiter(s.Config.MaxPasses, s.Config.MaxQueue, s.Config.QueueTimeout),
 	}
 	h.rules = slices.SortedFunc(slices.Values(s.Config.Rules), func(a, b Rule) int { return len(b.Path) - len(a.Path) })
 	h.hits = newHits(h)
+	h.upgrades = newLimiter(s.Config.MaxUpgrades, 0, s.Config.QueueTimeout)
+	h.hop = []byte((&cmsd.Hop{Name: s.ID}).String())
+	if h.looped == nil {
+		h.looped = func(http.Header) bool { return false }
+	}
+	var err error
+	if h.compressor, err = transform.New(transform.Settings{Config: s.Config.Compression, Registerer: s.Registerer}); err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	h.prefetch = &prefetcher{h: h, slots: make(chan struct{}, s.Config.MaxPrefetches)}
 	if h.trace == nil {
 		h.trace = func(ctx context.Context) (context.Context, func() (string, string)) {
@@ -131,14 +151,13 @@ func New(s Settings) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.quiet = slog.NewLogLogger(h.log.Handler(), slog.LevelDebug)
 	if h.now == nil {
 		h.now = time.Now
 	}
-	m, err := newMetrics(s.Registerer, h)
-	if err != nil {
+	if h.metrics, err = newMetrics(s.Registerer, h); err != nil {
 		return nil, fmt.Errorf("edge: register metrics: %w", err)
 	}
-	h.metrics = m
 	h.exchanges.New = func() any { return new(exchange) }
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h, nil

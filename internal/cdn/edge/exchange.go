@@ -15,6 +15,7 @@ import (
 	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
 	"github.com/weir-stream/weir/internal/cdn/edge/h1"
 	"github.com/weir-stream/weir/internal/cdn/edge/message"
+	"github.com/weir-stream/weir/internal/cdn/transform"
 	"github.com/weir-stream/weir/internal/problem"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
@@ -32,6 +33,7 @@ type exchange struct {
 	row    telemetry.Request
 	status message.CacheStatus
 	fetch  *cache.Fetch
+	asked  transform.Asked // where the rule has compress
 	// follower says that the bytes come from another request's fetch.
 	follower bool
 	// broken says that the answer has been begun and cannot be ended.
@@ -54,8 +56,19 @@ func (x *exchange) answer() {
 	if !x.allowed() {
 		return
 	}
+	if x.rule.CMSD {
+		x.w.before = x.dynamic
+	}
+	if x.h.looped(x.r.Header) {
+		// Here, and not when the origin is asked: it might wait for its own fetch.
+		x.problem(http.StatusLoopDetected, "The request has been through this edge before.")
+		return
+	}
+	if x.rule.Compress {
+		x.negotiate()
+	}
 	x.row.CMCD, x.row.HasCMCD = cmcd.FromRequest(x.r.URL.RawQuery, x.r.Header)
-	if p, ok := x.w.ResponseWriter.(paced); ok {
+	if p, ok := x.w.ResponseWriter.(h1.Connection); ok {
 		p.SetPace(pace(x.rule, &x.row))
 	}
 	switch {

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -76,6 +77,8 @@ func (h *Handler) start(f *flight, x *exchange) {
 	if f.rule.Forward == ForwardRequest {
 		// A copy: the fetch goes on when the viewer's request is over.
 		f.viewer = f.rule.forwarded(x.r)
+	} else {
+		f.viewer = way(x.r)
 	}
 	if !h.begin() {
 		f.fill.Fail(errClosing, nil, h.now())
@@ -211,6 +214,9 @@ func (h *Handler) head(f *flight, response *http.Response, fetch *cache.Fetch) (
 	if f.rule.Forward == ForwardRequest {
 		f.personal = withheld(response.Header, head.Header)
 	}
+	if f.rule.Compress {
+		h.compressible(&head)
+	}
 	if f.slice < 0 && head.Share && head.Store && h.tooLarge(f, response) {
 		return cache.Head{}, errSliced
 	}
@@ -231,7 +237,13 @@ func (h *Handler) revalidated(f *flight, stale *cache.Object, response *http.Res
 		replaceCORS(header)
 	}
 	tags, _ := freshness.Tags(header)
-	return cache.Head{Status: stale.Status, Header: header, Request: f.viewer, Tags: tags, Fetch: fetch, Freshness: fresh}
+	head := cache.Head{
+		Status: stale.Status, Header: header, Length: stale.Length(), Request: f.viewer, Tags: tags, Fetch: fetch, Freshness: fresh,
+	}
+	if f.rule.Compress {
+		h.compressible(&head)
+	}
+	return head
 }
 
 // exchangeOf returns what decides about an answer's freshness.
@@ -276,6 +288,7 @@ func (h *Handler) request(ctx context.Context, method string, rule *Rule, t mess
 			"Accept-Encoding": {"identity"},
 			"Via":             h.via,
 		}
+		maps.Copy(r.Header, viewer)
 	}
 	return r.WithContext(ctx)
 }

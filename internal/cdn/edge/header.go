@@ -44,6 +44,7 @@ func addCORS(h http.Header) {
 func (h *Handler) forViewers(rule *Rule, header http.Header) http.Header {
 	out := h.cache.Freshness().Stored(header)
 	delete(out, "Content-Length")
+	delete(out, dynamicField)
 	if rule.Forward == ForwardObject {
 		delete(out, "Set-Cookie")
 		delete(out, "Set-Cookie2")
@@ -100,6 +101,15 @@ func (rule *Rule) forwarded(r *http.Request) http.Header {
 		out["User-Agent"] = []string{""} // or net/http would add its own
 	}
 	return out
+}
+
+// way returns what the origin is told of the way of a request, also where it is told nothing else: through which
+// nodes it has come (RFC 8586 §2). Without that a loop has no end. It is nil for what comes from a viewer.
+func way(r *http.Request) http.Header {
+	if lines := r.Header["Cdn-Loop"]; len(lines) > 0 {
+		return http.Header{"Cdn-Loop": lines}
+	}
+	return nil
 }
 
 // introduce writes into a viewer's request what the origin is told of the viewer beside it. It is done before

@@ -84,6 +84,9 @@ func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Deci
 	}
 	now := r.Received
 	o := h.cache.Hit(x.key, now)
+	if o != nil && rule.Compress {
+		o = x.encoded(r, o, now)
+	}
 	if o == nil {
 		h.hits.Put(x)
 		return false
@@ -98,6 +101,9 @@ func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Deci
 	x.record(r, path, grant, query, status, now)
 	x.rule, x.grant = rule, grant.Grant
 	a.Pace = pace(rule, &x.row)
+	if rule.CMSD {
+		a.Extra = append(h.appendHop(append(a.Extra, dynamicField+": "...), r.LastTCP, 0), "\r\n"...)
+	}
 	a.Done = x.done
 	return true
 }
@@ -267,7 +273,7 @@ func render(o *cache.Object, status int, length int64) []byte {
 	b := make([]byte, 0, 512)
 	b = statusLine(b, status)
 	for name, values := range o.Header {
-		if name == "Cache-Status" || name == "Date" {
+		if name == "Cache-Status" || name == "Date" || name == "Accept-Ranges" {
 			continue
 		}
 		for _, value := range values {
@@ -275,7 +281,7 @@ func render(o *cache.Object, status int, length int64) []byte {
 		}
 	}
 	if status == http.StatusOK {
-		b = field(b, "Accept-Ranges", "bytes")
+		b = field(b, "Accept-Ranges", acceptsRanges(o)[0])
 	}
 	b = append(b, "Content-Length: "...)
 	b = strconv.AppendInt(b, length, 10)

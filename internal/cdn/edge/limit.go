@@ -47,3 +47,6 @@ func (l *limiter) acquire(ctx context.Context) error {
 }
 
 func (l *limiter) release() { <-l.slots }
+
+// crowded reports whether more than half of what may wait does.
+func (l *limiter) crowded() bool { return l.maxQueue > 0 && 2*l.queued.Load() > l.maxQueue }

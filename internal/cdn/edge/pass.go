@@ -10,6 +10,7 @@ import (
 	"github.com/weir-stream/weir/internal/cdn"
 	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
 	"github.com/weir-stream/weir/internal/cdn/edge/message"
+	"github.com/weir-stream/weir/internal/cdn/transform"
 )
 
 // relayBytes is how much of a passed body is held.
@@ -43,8 +44,7 @@ func (x *exchange) unsafe() {
 		target.Scheme, target.Host = "http", x.r.Host
 		for _, u := range freshness.Invalidated(&target, response.Header) {
 			if t, ok := message.ExactTargetOf(u); ok {
-				x.h.cache.Invalidate(t.Key)
-				x.h.large.forget(t.Key)
+				x.h.invalidate(t.Key)
 			}
 		}
 		if groups, _ := freshness.InvalidatedGroups(response.Header); len(groups) > 0 {
@@ -67,6 +67,9 @@ func (x *exchange) direct(seen func(*http.Response)) {
 		if values := x.r.Header[name]; len(values) > 0 {
 			request.Header[name] = values
 		}
+	}
+	if lines := request.Header["If-None-Match"]; x.rule.Compress && len(lines) > 0 {
+		request.Header["If-None-Match"] = originTags(lines)
 	}
 	if x.rule.Forward == ForwardRequest && x.r.Body != nil && x.r.Body != http.NoBody {
 		request.Body, request.ContentLength = x.r.Body, x.r.ContentLength
@@ -91,7 +94,7 @@ func (x *exchange) direct(seen func(*http.Response)) {
 // viewer returns what the origin is told of the viewer's request.
 func (x *exchange) viewer() http.Header {
 	if x.rule.Forward == ForwardObject {
-		return nil
+		return way(x.r)
 	}
 	return x.rule.forwarded(x.r)
 }
@@ -120,13 +123,14 @@ func (x *exchange) relay(p passed) {
 		header["Age"] = age
 	}
 	header["Cache-Status"] = append(header["Cache-Status"], x.status.Encode(x.h.name))
+	plan := x.plan(response, header)
 	modified, _ := http.ParseTime(header.Get("Last-Modified"))
 	if response.StatusCode == http.StatusOK && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) &&
 		x.unchanged(header.Get("Etag"), modified) {
 		x.notModified()
 		return
 	}
-	if response.ContentLength >= 0 && response.StatusCode != http.StatusNoContent &&
+	if response.ContentLength >= 0 && !plan.Changes() && response.StatusCode != http.StatusNoContent &&
 		response.StatusCode != http.StatusNotModified {
 		header["Content-Length"] = []string{strconv.FormatInt(response.ContentLength, 10)}
 	}
@@ -134,14 +138,24 @@ func (x *exchange) relay(p passed) {
 	if x.r.Method == http.MethodHead {
 		return
 	}
-	x.relayBody(p)
+	x.relayBody(p, plan)
 }
 
-func (x *exchange) relayBody(p passed) {
+func (x *exchange) relayBody(p passed, plan transform.Plan) {
 	buffer := make([]byte, relayBytes)
 	live := p.response.ContentLength < 0 // of unknown length: it may be coming as it is made
+	var body io.Reader = &exact{p.response.Body, p.response.ContentLength}
+	if plan.Changes() {
+		e, err := x.h.encoding(body, plan, func() bool { return live })
+		if err != nil {
+			x.broken = true
+			return
+		}
+		defer e.close()
+		body = e
+	}
 	for {
-		n, err := p.response.Body.Read(buffer)
+		n, err := body.Read(buffer)
 		if n > 0 {
 			if _, err := x.w.Write(buffer[:n]); err != nil {
 				x.row.Aborted = true
@@ -152,9 +166,6 @@ func (x *exchange) relayBody(p passed) {
 			}
 		}
 		switch {
-		case err == io.EOF && p.response.ContentLength > x.w.bytes:
-			x.broken = true
-			return
 		case err == io.EOF:
 			p.fetch.End(x.h.now().Sub(p.fetch.Started))
 			return
@@ -167,4 +178,19 @@ func (x *exchange) relayBody(p passed) {
 			return
 		}
 	}
+}
+
+// exact is a body of a known length, or of none (-1). One that ends before is not taken for whole.
+type exact struct {
+	io.Reader
+	left int64
+}
+
+func (b *exact) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	b.left -= int64(n)
+	if err == io.EOF && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }

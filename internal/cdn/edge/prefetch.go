@@ -189,6 +189,3 @@ func pace(rule *Rule, row *telemetry.Request) int64 {
 
 // minPace is the rate, in kbit/s, below which a wish is taken for a mistake.
 const minPace = 100
-
-// paced is the writer of a server that can send at a bounded rate.
-type paced interface{ SetPace(bytesPerSecond int64) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/cdn"
+	"github.com/weir-stream/weir/internal/cdn/edge/h1"
 	"github.com/weir-stream/weir/internal/cdn/edge/message"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
@@ -62,17 +63,11 @@ func (h *Handler) report(row *telemetry.Request) {
 	h.observe(*row)
 }
 
-// observed is the writer of a server that knows its connection's state.
-type observed interface {
-	// TCP returns what the kernel says of the connection since the last time.
-	TCP() (telemetry.TCP, bool)
-}
-
 // connection asks the server's writer, if it can tell, how the connection fared.
 func connection(w http.ResponseWriter) telemetry.TCP {
-	if o, ok := w.(observed); ok {
-		if t, ok := o.TCP(); ok {
-			return t
+	if c, ok := w.(h1.Connection); ok {
+		if t := c.TCP(); t != nil {
+			return tcpOf(t)
 		}
 	}
 	return telemetry.TCP{}

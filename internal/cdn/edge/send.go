@@ -16,6 +16,12 @@ import (
 
 // send answers with an object of the cache.
 func (x *exchange) send(o *cache.Object) {
+	if x.rule.Compress {
+		if e := x.encoded(o); e != nil {
+			defer e.Release()
+			o = e
+		}
+	}
 	header := x.w.Header()
 	for name, values := range o.Header {
 		header[name] = values
@@ -28,7 +34,7 @@ func (x *exchange) send(o *cache.Object) {
 	part := message.Span{Start: 0, End: length}
 	status := o.Status
 	if status == http.StatusOK {
-		header["Accept-Ranges"] = acceptRanges
+		header["Accept-Ranges"] = acceptsRanges(o)
 		if x.unchanged(o.ETag, o.LastModified) {
 			x.notModified()
 			return
@@ -123,7 +129,7 @@ func (x *exchange) copy(o *cache.Object, part message.Span, status int) (ok bool
 		err := segment.Guard(func() { ok = x.copyBody(o, part, status) })
 		if err != nil {
 			x.h.log.Warn("an object on disk could not be read", "key", x.target.Key, "error", err)
-			x.h.cache.Invalidate(x.target.Key)
+			x.h.invalidate(x.target.Key)
 			x.brokenOff(o, err)
 		}
 		return ok
@@ -199,6 +205,7 @@ func (x *exchange) brokenOff(o *cache.Object, err error) {
 type output struct {
 	http.ResponseWriter
 	now    func() time.Time
+	before func(http.Header) // is called before the head is written; it may be nil
 	status int
 	bytes  int64
 	first  time.Time // when the first byte was handed on
@@ -208,19 +215,25 @@ type output struct {
 func (w *output) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *output) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
+	w.decide(status)
 	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *output) decide(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	if w.before != nil {
+		w.before(w.Header())
+	}
 }
 
 func (w *output) Write(p []byte) (int, error) {
 	if w.first.IsZero() {
 		w.first = w.now()
 	}
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.decide(http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	if err != nil {

@@ -16,16 +16,33 @@ type Plan struct {
 // Changes reports whether the body is touched.
 func (p Plan) Changes() bool { return p.Decode != "" || p.Encode != "" }
 
+// Asked is what counts of a request.
+type Asked struct {
+	// AcceptEncoding is the field, as one line.
+	AcceptEncoding string
+	// Part says that the client has named a range, NoTransform that it wants what is stored.
+	Part, NoTransform bool
+}
+
+// AskedBy returns what counts of a request with the header h.
+func AskedBy(h http.Header) Asked {
+	return Asked{acceptEncoding(h), len(h["Range"]) > 0, noTransform(h["Cache-Control"])}
+}
+
 // Plan says what is to be done with an answer to r of the given status, header and body length (-1: not
 // known). For a 304, or an answer to HEAD, the status, header and length are those that the whole object has.
 func (c *Compressor) Plan(r *http.Request, status int, h http.Header, length int64) Plan {
+	return c.PlanFor(AskedBy(r.Header), status, h, length)
+}
+
+// PlanFor is Plan for who has no header.
+func (c *Compressor) PlanFor(a Asked, status int, h http.Header, length int64) Plan {
 	stored, known := codingOf(h["Content-Encoding"])
-	if !known || !hasBody(status) || length == 0 || noTransform(h["Cache-Control"]) || noTransform(r.Header["Cache-Control"]) {
+	if !known || !hasBody(status) || length == 0 || a.NoTransform || noTransform(h["Cache-Control"]) {
 		return Plan{}
 	}
 	part := status == http.StatusPartialContent || len(h["Content-Range"]) > 0
 	worthIt := c.config.Enabled && c.types.has(h.Get("Content-Type"))
-	accepted := acceptEncoding(r.Header)
 	if stored == Identity {
 		if !worthIt || length >= 0 && length < c.config.MinBytes {
 			return Plan{}
@@ -33,18 +50,18 @@ func (c *Compressor) Plan(r *http.Request, status int, h http.Header, length int
 		// A part of what is encoded is of no use to who has the rest of what is not: RFC 9110 §14.2
 		// leaves it to the server whether ranges are looked at, and they are served as they are stored.
 		p := Plan{Vary: true}
-		if !part && len(r.Header["Range"]) == 0 {
-			p.Encode = changing(Negotiate(accepted, c.config.Encodings))
+		if !part && !a.Part {
+			p.Encode = changing(Negotiate(a.AcceptEncoding, c.config.Encodings))
 		}
 		return p
 	}
 	p := Plan{Vary: true}
-	if part || Negotiate(accepted, []Encoding{stored}) == stored {
+	if part || Negotiate(a.AcceptEncoding, []Encoding{stored}) == stored {
 		return p
 	}
 	p.Decode = stored
 	if worthIt {
-		p.Encode = changing(Negotiate(accepted, c.config.Encodings))
+		p.Encode = changing(Negotiate(a.AcceptEncoding, c.config.Encodings))
 	}
 	return p
 }
