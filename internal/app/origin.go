@@ -36,7 +36,7 @@ func newOrigin(n *node) (*originRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects.Mount("live/", pack)
+	objects.MountLive("live/", pack)
 	publishers, err := rtmp.New(rtmp.Settings{Config: c.RTMP, Hub: streams, Log: n.log.With("part", "rtmp"), Registerer: n.registry})
 	if err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ type Handler struct {
 type mount struct {
 	prefix string
 	source Source
+	live   bool
 }
 
 // New returns a Handler without sources.
@@ -70,7 +71,12 @@ func New(s Settings) (*Handler, error) {
 
 // Mount gives the objects below prefix ("live/") to s. The longest prefix that fits a key wins; a
 // prefix that is mounted again gets the new source.
-func (h *Handler) Mount(prefix string, s Source) {
+func (h *Handler) Mount(prefix string, s Source) { h.mount(prefix, s, false) }
+
+// MountLive is Mount for a source of live streams, whose objects tell so (CMSD-Static).
+func (h *Handler) MountLive(prefix string, s Source) { h.mount(prefix, s, true) }
+
+func (h *Handler) mount(prefix string, s Source, live bool) {
 	prefix = strings.Trim(prefix, "/")
 	if prefix != "" {
 		prefix += "/"
@@ -78,24 +84,24 @@ func (h *Handler) Mount(prefix string, s Source) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mounts = slices.DeleteFunc(slices.Clone(h.mounts), func(m mount) bool { return m.prefix == prefix })
-	h.mounts = append(h.mounts, mount{prefix, s})
+	h.mounts = append(h.mounts, mount{prefix, s, live})
 	slices.SortStableFunc(h.mounts, func(a, b mount) int { return len(b.prefix) - len(a.prefix) })
 }
 
 // find returns the source of the object at urlPath and the key that the source knows it by.
-func (h *Handler) find(urlPath string) (Source, string, bool) {
+func (h *Handler) find(urlPath string) (mount, string, bool) {
 	key := strings.TrimPrefix(path.Clean("/"+urlPath), "/")
 	if strings.HasSuffix(urlPath, "/") || strings.ContainsAny(key, "\\\x00") {
-		return nil, "", false
+		return mount{}, "", false
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, m := range h.mounts {
 		if rest, ok := strings.CutPrefix(key, m.prefix); ok && rest != "." && fs.ValidPath(rest) {
-			return m.source, rest, true
+			return m, rest, true
 		}
 	}
-	return nil, "", false
+	return mount{}, "", false
 }
 
 // ServeHTTP answers GET and HEAD.
@@ -118,12 +124,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) io.Closer {
 		problem.Write(w, r, http.StatusMethodNotAllowed, "objects are read with GET or HEAD")
 		return nil
 	}
-	source, key, ok := h.find(r.URL.Path)
+	m, key, ok := h.find(r.URL.Path)
 	if !ok {
 		h.refuse(w, r, fs.ErrNotExist)
 		return nil
 	}
-	object, header, err := source.Object(r.Context(), key)
+	asked := time.Now()
+	object, header, err := m.source.Object(r.Context(), key)
 	if err != nil {
 		h.refuse(w, r, err)
 		return nil
@@ -135,6 +142,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) io.Closer {
 	if out.Get("Content-Type") == "" {
 		// Else ServeContent would read the object's first bytes to guess.
 		out.Set("Content-Type", "application/octet-stream")
+	}
+	if m.live {
+		now := time.Now()
+		describe(out, key, now.Sub(asked), now)
 	}
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		// Players ask for one range. An answer in several parts costs more than it saves; RFC 9110
