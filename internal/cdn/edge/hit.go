@@ -195,7 +195,9 @@ func (x *hit) record(r *h1.Request, path string, grant access.Decision, query st
 	*row = telemetry.Request{
 		Time: now, Client: r.Remote.Addr().Unmap().WithZone(""), ClientPort: r.Remote.Port(), Proto: "HTTP/1.1",
 		Status: status, CacheStatus: string(cdn.Hit), Tenant: grant.Grant.Tenant,
-		ContentType: x.object.Header.Get("Content-Type"),
+	}
+	if status != http.StatusNotModified {
+		row.ContentType = x.object.Header.Get("Content-Type")
 	}
 	if r.HTTP10 {
 		row.Proto = "HTTP/1.0"
@@ -256,7 +258,6 @@ func (x *hit) finish(result h1.Result) {
 	x.h.report(row)
 	x.object.Release()
 	x.object = nil
-	*row = telemetry.Request{} // nothing of one viewer is kept for the next
 	x.h.hits.Put(x)
 }
 

@@ -2,10 +2,12 @@ package edge
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-stream/weir/internal/cdn"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -21,6 +23,7 @@ type metrics struct {
 	broken     prometheus.Counter
 	refused    prometheus.Counter
 
+	answers     [len(statusWords)][len(kindWords)][6]atomic.Pointer[answer]
 	droppedTags prometheus.Counter
 	prefetches  *prometheus.CounterVec
 }
@@ -84,11 +87,44 @@ func newMetrics(r prometheus.Registerer, h *Handler) (*metrics, error) {
 	return m, nil
 }
 
+// answer are the metrics of one kind of answer. They are looked up once, as that takes as long as the rest of a hit.
+type answer struct {
+	requests prometheus.Counter
+	bytes    prometheus.Counter
+	ttfb     prometheus.Observer
+}
+
+// The words that tell kinds of answers apart; the last stands for all others.
+var (
+	statusWords = [...]cdn.CacheStatus{cdn.Hit, cdn.Miss, cdn.Collapsed, cdn.Stale, cdn.Bypass}
+	kindWords   = [...]cdn.ObjectKind{cdn.Segment, cdn.Manifest, cdn.Init, cdn.Other}
+)
+
+// indexOf returns the place of a word among the known ones.
+func indexOf[T ~string](words []T, word string) int {
+	for i, w := range words {
+		if string(w) == word {
+			return i
+		}
+	}
+	return len(words) - 1
+}
+
 func (m *metrics) answered(row *telemetry.Request) {
-	m.requests.WithLabelValues(row.CacheStatus, row.Kind, class(row.Status)).Inc()
-	m.bytes.WithLabelValues(row.CacheStatus).Add(float64(row.Bytes))
+	place := &m.answers[indexOf(statusWords[:], row.CacheStatus)][indexOf(kindWords[:], row.Kind)][min(max(row.Status/100, 0), 5)]
+	a := place.Load()
+	if a == nil {
+		a = &answer{
+			requests: m.requests.WithLabelValues(row.CacheStatus, row.Kind, class(row.Status)),
+			bytes:    m.bytes.WithLabelValues(row.CacheStatus),
+			ttfb:     m.ttfb.WithLabelValues(row.CacheStatus),
+		}
+		place.Store(a)
+	}
+	a.requests.Inc()
+	a.bytes.Add(float64(row.Bytes))
 	if row.Status != 0 {
-		m.ttfb.WithLabelValues(row.CacheStatus).Observe(row.TTFB.Seconds())
+		a.ttfb.Observe(row.TTFB.Seconds())
 	}
 	if row.Aborted {
 		m.aborted.Inc()

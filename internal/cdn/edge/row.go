@@ -1,7 +1,10 @@
 package edge
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -51,11 +54,7 @@ func (x *exchange) finish() {
 
 // report completes what every row has and hands it on.
 func (h *Handler) report(row *telemetry.Request) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		id = uuid.New() // no random source at all would have panicked
-	}
-	row.ID, row.Edge = id, h.id
+	row.ID, row.Edge = newID(row.Time), h.id
 	row.Path, row.Query = telemetry.Clip(row.Path), telemetry.Clip(row.Query)
 	row.Stream = message.StreamOf(row.Path)
 	row.Kind = string(cdn.KindOf(row.Path))
