@@ -62,6 +62,14 @@ func (h *Handler) report(row *telemetry.Request) {
 	h.observe(*row)
 }
 
+// newID returns a UUIDv7 of the time (RFC 9562 §5.7). It asks neither a lock nor the kernel, as uuid.NewV7 does: that is
+// a fifth of what a hit costs. The runtime's generator is ChaCha8, seeded by the kernel.
+func newID(t time.Time) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16|rand.Uint64()&0x0fff|0x7000)
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64()&(1<<62-1)|1<<63)
+	return id
+}
+
 // connection asks the server's writer, if it can tell, how the connection fared.
 func connection(w http.ResponseWriter) telemetry.TCP {
 	if c, ok := w.(h1.Connection); ok {
