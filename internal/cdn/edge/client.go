@@ -15,7 +15,8 @@ func (h *Handler) client(r *http.Request) (netip.Addr, uint16) {
 		return netip.Addr{}, 0
 	}
 	address := peer.Addr().Unmap().WithZone("")
-	if len(h.cfg.TrustedProxies) == 0 || !h.trusted(address) {
+	proxies := h.table.Load().cfg.TrustedProxies
+	if len(proxies) == 0 || !trusted(proxies, address) {
 		return address, peer.Port()
 	}
 	lines := r.Header["X-Forwarded-For"]
@@ -32,7 +33,7 @@ func (h *Handler) client(r *http.Request) (netip.Addr, uint16) {
 				return address, 0
 			}
 			address = forwarded
-			if !h.trusted(address) {
+			if !trusted(proxies, address) {
 				return address, port
 			}
 		}
@@ -43,8 +44,8 @@ func (h *Handler) client(r *http.Request) (netip.Addr, uint16) {
 	return address, 0
 }
 
-func (h *Handler) trusted(a netip.Addr) bool {
-	for _, p := range h.cfg.TrustedProxies {
+func trusted(proxies []netip.Prefix, a netip.Addr) bool {
+	for _, p := range proxies {
 		if p.Contains(a) {
 			return true
 		}

@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,8 +60,8 @@ type Access interface {
 
 // Handler answers viewers. It is safe for concurrent use.
 type Handler struct {
-	cfg        Config
-	rules      rules
+	table      atomic.Pointer[table]
+	reloading  sync.Mutex // one Reload at a time
 	id         string
 	name       string // id in wire form
 	via        []string
@@ -115,16 +115,16 @@ func New(s Settings) (*Handler, error) {
 	case s.Cache == nil:
 		return nil, errors.New("edge: no cache is given")
 	case len(s.Config.Rules) == 0:
-		return nil, errors.New("edge: no rules are given")
+		return nil, errNoRules
 	}
 	h := &Handler{
-		cfg: s.Config, id: s.ID, name: message.WireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
+		id: s.ID, name: message.WireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
 		trace: s.Trace, looped: s.Looped, cache: s.Cache, maxObject: s.Cache.MaxObject(), sliceBytes: sliceBytesOf(s.Config.SliceBytes, s.Cache.MaxObject()), access: s.Access, observe: s.Observe, log: s.Log, now: s.Now,
 		large: newKeySet(maxLarge), whole: newKeySet(maxLarge),
 		fetches: newLimiter(s.Config.MaxFetches, s.Config.MaxQueue, s.Config.QueueTimeout),
 		passes:  newLimiter(s.Config.MaxPasses, s.Config.MaxQueue, s.Config.QueueTimeout),
 	}
-	h.rules = slices.SortedFunc(slices.Values(s.Config.Rules), func(a, b Rule) int { return len(b.Path) - len(a.Path) })
+	h.table.Store(newTable(s.Config))
 	h.hits = newHits(h)
 	h.upgrades = newLimiter(s.Config.MaxUpgrades, 0, s.Config.QueueTimeout)
 	h.hop = []byte((&cmsd.Hop{Name: s.ID}).String())
@@ -135,7 +135,7 @@ func New(s Settings) (*Handler, error) {
 	if h.compressor, err = transform.New(transform.Settings{Config: s.Config.Compression, Registerer: s.Registerer}); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	h.prefetch = &prefetcher{h: h, slots: make(chan struct{}, s.Config.MaxPrefetches)}
+	h.prefetch = &prefetcher{h: h, slots: newLimiter(s.Config.MaxPrefetches, 0, s.Config.QueueTimeout)}
 	if h.trace == nil {
 		h.trace = func(ctx context.Context) (context.Context, func() (string, string)) {
 			return ctx, func() (string, string) { return "", "" }
@@ -188,7 +188,7 @@ func (h *Handler) begin() bool {
 
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rule := h.rules.of(r.URL.Path)
+	rule := h.table.Load().rules.of(r.URL.Path)
 	if r.Method == http.MethodOptions && (rule.Forward == ForwardObject || rule.CORS && r.Header.Get("Access-Control-Request-Method") != "") {
 		h.options(w, r)
 		return

@@ -12,6 +12,7 @@ var (
 	errFillTimeout = errors.New("the origin has not sent the whole object in time")
 	errClosing     = errors.New("the edge is stopping")
 	errOrigin      = errors.New("the origin's answer is of no use")
+	errNoRules     = errors.New("edge: no rules are given")
 )
 
 // failure is how an error of the origin is told to a viewer.

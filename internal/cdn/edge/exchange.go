@@ -113,7 +113,7 @@ func (x *exchange) allowed() bool {
 	}
 	if d.Allow {
 		if d.Path != "" { // the token was in the path
-			x.rule = x.h.rules.of(d.Path)
+			x.rule = x.h.table.Load().rules.of(d.Path)
 			x.target.SetPath(d.Path)
 		}
 		x.target.Strip(d.StripQuery)

@@ -101,7 +101,7 @@ func (h *Handler) fetch(f *flight) {
 	}
 	defer h.fetches.release()
 	ctx, cancel := context.WithCancelCause(h.ctx)
-	fillTimer := time.AfterFunc(h.cfg.FillTimeout, func() { cancel(errFillTimeout) })
+	fillTimer := time.AfterFunc(h.table.Load().cfg.FillTimeout, func() { cancel(errFillTimeout) })
 	defer fillTimer.Stop()
 
 	queued := h.now().Sub(since)
@@ -309,7 +309,7 @@ func addValidators(h http.Header, o *cache.Object) {
 
 // ask sends the request, and cancels it if the head takes too long.
 func (h *Handler) ask(r *http.Request, cancel context.CancelCauseFunc, reason cdn.MissReason) (*http.Response, *cache.Fetch, error) {
-	timer := time.AfterFunc(h.cfg.HeadTimeout, func() { cancel(errHeadTimeout) })
+	timer := time.AfterFunc(h.table.Load().cfg.HeadTimeout, func() { cancel(errHeadTimeout) })
 	fetch := &cache.Fetch{Started: h.now(), Reason: reason}
 	ctx, whence := h.trace(r.Context())
 	response, err := h.origin.RoundTrip(r.WithContext(ctx))

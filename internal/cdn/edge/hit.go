@@ -45,8 +45,9 @@ func newHits(h *Handler) *sync.Pool {
 // goes the long way, which answers in the same words.
 func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 	path := text(r.Path)
-	rule := h.rules.of(path)
-	if rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil) || r.XForwardedFor != nil && len(h.cfg.TrustedProxies) > 0 {
+	t := h.table.Load()
+	rule := t.rules.of(path)
+	if rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil) || r.XForwardedFor != nil && len(t.cfg.TrustedProxies) > 0 {
 		return false
 	}
 	query := cmcd.StripQuery(text(r.Query))
@@ -60,7 +61,7 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 			return false
 		}
 		if grant.Path != "" {
-			path, rule = grant.Path, h.rules.of(grant.Path)
+			path, rule = grant.Path, t.rules.of(grant.Path)
 		}
 		if len(grant.StripQuery) > 0 && query != "" {
 			query = message.StripArguments(query, grant.StripQuery)

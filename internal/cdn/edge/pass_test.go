@@ -317,7 +317,8 @@ func TestClientBehindProxies(t *testing.T) {
 		{"all are proxies", "10.0.0.1:80", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := &Handler{cfg: Config{TrustedProxies: trusted}}
+			h := new(Handler)
+			h.table.Store(newTable(Config{TrustedProxies: trusted}))
 			r := &http.Request{RemoteAddr: tt.peer, Header: http.Header{"X-Forwarded-For": tt.forwarded}}
 			address, port := h.client(r)
 			if address.String() != tt.want || port != tt.port {
@@ -325,7 +326,8 @@ func TestClientBehindProxies(t *testing.T) {
 			}
 		})
 	}
-	h := &Handler{}
+	h := new(Handler)
+	h.table.Store(newTable(Config{}))
 	if a, _ := h.client(&http.Request{RemoteAddr: "10.0.0.1:80", Header: http.Header{"X-Forwarded-For": {"1.2.3.4"}}}); a.String() != "10.0.0.1" {
 		t.Errorf("without trusted proxies the client is %v", a)
 	}

@@ -30,7 +30,7 @@ const (
 // places of its own, waits for none, and causes no further fetch.
 type prefetcher struct {
 	h     *Handler
-	slots chan struct{}
+	slots *limiter
 }
 
 // announced fetches what a player says that it will ask for next (CTA-5004 §3.1: nor, nrr): an object beside the
@@ -102,9 +102,7 @@ func (p *prefetcher) slice(rule *Rule, t message.Target, number int64) {
 
 func (p *prefetcher) start(rule *Rule, t message.Target, key string, slice int64) {
 	count := func(result string) { p.h.metrics.prefetches.WithLabelValues(result).Inc() }
-	select {
-	case p.slots <- struct{}{}:
-	default:
+	if !p.slots.tryAcquire() {
 		count("busy")
 		return
 	}
@@ -113,7 +111,7 @@ func (p *prefetcher) start(rule *Rule, t message.Target, key string, slice int64
 		l.Object.Release()
 	}
 	if !l.Leader {
-		<-p.slots
+		p.slots.release()
 		count("held")
 		return
 	}
@@ -122,13 +120,13 @@ func (p *prefetcher) start(rule *Rule, t message.Target, key string, slice int64
 	f.ahead = true
 	close(f.gone)
 	if !p.h.begin() {
-		<-p.slots
+		p.slots.release()
 		f.fill.Fail(errClosing, nil, p.h.now())
 		return
 	}
 	go func() {
 		defer p.h.running.Done()
-		defer func() { <-p.slots }()
+		defer p.slots.release()
 		p.h.fetch(f)
 	}()
 }
