@@ -72,12 +72,12 @@ func exchangeColumns() []exchangeColumn {
 	}
 }
 
-// ifAny writes a number whose zero means that it is not known, or nothing to speak of.
+// ifAny writes a number of which zero, and what would be written as zero, is not known or nothing to speak of.
 func ifAny(v float64) string {
-	if v == 0 {
-		return ""
+	if text := number(v); text != "0" {
+		return text
 	}
-	return number(v)
+	return ""
 }
 
 // exchanges writes a table of requests under a title.

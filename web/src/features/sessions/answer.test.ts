@@ -39,6 +39,11 @@ describe('how a request was answered', () => {
     expect(told({ origin_address: '192.0.2.80:443', origin_status: 503 })).toEqual(['Origin | 192.0.2.80:443', 'Origin’s answer | 503'])
   })
 
+  it('does not call it waiting where nothing was waited for', () => {
+    expect(told({ queued_seconds: 0.000005, collapsed_wait_seconds: 0.00099 })).toEqual([])
+    expect(told({ queued_seconds: 0.001 })).toEqual(['Queued | 1.0 ms'])
+  })
+
   it('says why the edge refused', () => {
     expect(told({ status: 403, cache_status: 'bypass', refusal: 'token-expired', tenant: 'acme' })).toEqual(['Refused | token-expired', 'Tenant | acme'])
   })

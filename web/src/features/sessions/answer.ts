@@ -11,6 +11,9 @@ const missReasons: Record<string, string> = {
   uncacheable: 'it may not be kept',
 }
 
+/** Shorter is no waiting: it is what the program takes to look whether it must. */
+const leastWait = 0.001
+
 /** answerOf is how the edge came by its answer, and how the answer reached the viewer, as far as it is known. */
 export function answerOf(e: Exchange): Fact[] {
   return [...refusalOf(e), ...cacheOf(e), ...originOf(e), ...connectionOf(e)]
@@ -28,10 +31,10 @@ function cacheOf(e: Exchange): Fact[] {
   if (e.miss_reason) {
     facts.push({ name: 'Why no hit', definition: 'Why the cache could not answer by itself.', value: e.miss_reason, note: missReasons[e.miss_reason] })
   }
-  if (e.collapsed_wait_seconds) {
+  if ((e.collapsed_wait_seconds ?? 0) >= leastWait) {
     facts.push({ name: 'Waited for a fetch', definition: 'How long it waited for bytes of another request’s fetch from the origin.', value: seconds(e.collapsed_wait_seconds) })
   }
-  if (e.queued_seconds) {
+  if ((e.queued_seconds ?? 0) >= leastWait) {
     facts.push({ name: 'Queued', definition: 'How long the fetch waited for its turn to ask the origin.', value: seconds(e.queued_seconds) })
   }
   return facts
