@@ -63,7 +63,7 @@ func Inherit() (*Sockets, error) {
 	return inherit(os.Getenv, os.Getpid(), os.Getppid(), func(i int) int { return firstFD + i })
 }
 
-func inherit(getenv func(string) string, pid, parent int, fd func(i int) int) (*Sockets, error) {
+func inherit(getenv func(string) string, pid, parent int, fd func(i int) int) (_ *Sockets, err error) {
 	s := &Sockets{open: make(map[exporter]string)}
 	if getenv(variablePID) != strconv.Itoa(pid) && getenv(variableParent) != strconv.Itoa(parent) {
 		return s, nil // nothing, or not for this process
@@ -75,16 +75,25 @@ func inherit(getenv func(string) string, pid, parent int, fd func(i int) int) (*
 	names := strings.Split(getenv(variableNames), ":")
 	relays := make(map[string]map[byte]*os.File)
 	shares := make(map[string]share)
+	var files []*os.File
+	defer func() {
+		if err != nil {
+			for _, file := range files {
+				_ = file.Close()
+			}
+		}
+	}()
 	for i := range count {
-		unix.CloseOnExec(fd(i))
+		if _, err := unix.FcntlInt(uintptr(fd(i)), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+			return nil, fmt.Errorf("%s: descriptor %d: %w", variableFDs, fd(i), err)
+		}
 		name := ""
 		if i < len(names) {
 			name, _ = url.QueryUnescape(names[i])
 		}
 		file := os.NewFile(uintptr(fd(i)), name)
+		files = append(files, file)
 		switch {
-		case file == nil:
-			return nil, fmt.Errorf("%s: there is no descriptor %d", variableFDs, fd(i))
 		case name == controlName && getenv(variableParent) != "":
 			if s.control, err = unixConn(file); err != nil {
 				return nil, fmt.Errorf("control socket: %w", err)

@@ -6,27 +6,29 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 // given is what a process was started with.
 type given struct {
 	variables map[string]string
-	files     []*os.File
+	fds       []int
 }
 
 func (g given) inherit(t *testing.T) (*Sockets, error) {
 	t.Helper()
 	s, err := inherit(func(name string) string { return g.variables[name] }, 100, 50, func(i int) int {
-		if i >= len(g.files) {
+		if i >= len(g.fds) {
 			return 1 << 20
 		}
-		return int(g.files[i].Fd())
+		return g.fds[i]
 	})
 	if s != nil {
 		t.Cleanup(func() { _ = s.Ready() })
@@ -34,22 +36,30 @@ func (g given) inherit(t *testing.T) (*Sockets, error) {
 	return s, err
 }
 
-func tcpSocket(t *testing.T, address string) (*os.File, string) {
+// tcpSocket returns a descriptor that nobody owns, as a new process has it, and where it listens.
+func tcpSocket(t *testing.T) (int, string) {
 	t.Helper()
-	l, err := net.Listen("tcp", address)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	file, err := duplicate(l.(*net.TCPListener))
+	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = file.Close() })
-	return file, l.Addr().String()
+	fd := -1
+	if err := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, l.Addr().String()
 }
 
 func TestWhatIsTakenFromTheEnvironment(t *testing.T) {
+	taken := []string{"more than there are", "a relay that says nothing"} // and then closed
 	for _, test := range []struct {
 		name      string
 		variables map[string]string
@@ -63,15 +73,15 @@ func TestWhatIsTakenFromTheEnvironment(t *testing.T) {
 		{"from another process", map[string]string{"LISTEN_PARENT_PID": "1", "LISTEN_FDS": "1"}, false, ""},
 		{"no number", map[string]string{"LISTEN_PID": "100", "LISTEN_FDS": "x"}, false, `LISTEN_FDS: "x" is not a number of sockets`},
 		{"less than none", map[string]string{"LISTEN_PID": "100", "LISTEN_FDS": "-1"}, false, `LISTEN_FDS: "-1" is not a number of sockets`},
+		{"more than there are", map[string]string{"LISTEN_PID": "100", "LISTEN_FDS": "2"}, false, "LISTEN_FDS: descriptor 1048576: bad file descriptor"},
 		{"a relay that says nothing", map[string]string{"LISTEN_PID": "100", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "relay+x"}, false, `relay: "relay x" is not a share, a generation and a socket`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			file, address := tcpSocket(t, "127.0.0.1:0")
-			again, err := duplicate(file) // inherit takes it over
-			if err != nil {
-				t.Fatal(err)
+			fd, address := tcpSocket(t)
+			s, err := given{test.variables, []int{fd}}.inherit(t)
+			if !test.inherited && !slices.Contains(taken, test.name) { // nobody took it
+				defer unix.Close(fd)
 			}
-			s, err := given{test.variables, []*os.File{again}}.inherit(t)
 			if got := errorText(err); got != test.want {
 				t.Fatalf("err = %q, want %q", got, test.want)
 			}
@@ -128,16 +138,11 @@ func TestASocketIsFoundByItsAddress(t *testing.T) {
 
 // What the configuration does not name any more is not left open.
 func TestReadyClosesWhatNobodyAskedFor(t *testing.T) {
-	file, address := tcpSocket(t, "127.0.0.1:0")
-	again, err := duplicate(file)
+	fd, address := tcpSocket(t)
+	s, err := given{map[string]string{"LISTEN_PID": "100", "LISTEN_FDS": "1"}, []int{fd}}.inherit(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := given{map[string]string{"LISTEN_PID": "100", "LISTEN_FDS": "1"}, []*os.File{again}}.inherit(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = file.Close()
 	if err := s.Ready(); err != nil {
 		t.Fatal(err)
 	}
@@ -150,17 +155,13 @@ func TestReadyClosesWhatNobodyAskedFor(t *testing.T) {
 
 // Two listeners on any port are told apart by their order.
 func TestSocketsOnAnyPortKeepTheirOrder(t *testing.T) {
-	var files []*os.File
+	var fds []int
 	var want []string
 	for range 2 {
-		file, address := tcpSocket(t, "127.0.0.1:0")
-		again, err := duplicate(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files, want = append(files, again), append(want, address)
+		fd, address := tcpSocket(t)
+		fds, want = append(fds, fd), append(want, address)
 	}
-	s, err := given{map[string]string{"LISTEN_PARENT_PID": "50", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp+127.0.0.1%3A0:tcp+127.0.0.1%3A0"}, files}.inherit(t)
+	s, err := given{map[string]string{"LISTEN_PARENT_PID": "50", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp+127.0.0.1%3A0:tcp+127.0.0.1%3A0"}, fds}.inherit(t)
 	if err != nil {
 		t.Fatal(err)
 	}
