@@ -15,7 +15,14 @@ import (
 	"github.com/weir-stream/weir/internal/httpserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Pebble and the ACME library have goroutines that nobody can end: of the whole program, or for seconds more.
+		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+	)
+}
 
 func start(t *testing.T, handler http.HandlerFunc, drain time.Duration) (url string, stop func() error) {
 	t.Helper()
