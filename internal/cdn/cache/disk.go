@@ -87,6 +87,10 @@ func (c *Cache) takeOver(ref segment.Ref, meta []byte) bool {
 	if err := json.Unmarshal(meta, &r); err != nil || r.Key == "" {
 		return false
 	}
+	// Invalidations by requests are not remembered, but have raised the generation: what comes now must be later.
+	if r.Generation > c.purges.sequence() {
+		c.purges.generation.Store(r.Generation)
+	}
 	now := c.now()
 	if r.Generation < c.purges.floor || r.Freshness.Received.After(now.Add(time.Minute)) {
 		return false
@@ -187,7 +191,7 @@ func (c *Cache) Close() error {
 
 // keep sees to it that an object which has come is written, if it is worth that.
 func (c *Cache) keep(o *Object) {
-	if c.disk == nil || o.live || !o.stored || !o.body.complete.Load() || o.TTL(c.now()) < c.cfg.MinDiskTTL {
+	if c.disk == nil || o.live || !o.stored || o.body.onDisk() || !o.body.complete.Load() || o.TTL(c.now()) < c.cfg.MinDiskTTL {
 		return
 	}
 	o.body.refs.Add(1) // the caller has one
@@ -205,7 +209,7 @@ func (c *Cache) write(o *Object) {
 	s := c.shard(o.key)
 	s.mu.Lock()
 	o = s.find(o.body) // it may have got a new head
-	if o == nil || o.backup != nil {
+	if o == nil || o.backup != nil || o.body.onDisk() {
 		s.mu.Unlock()
 		return // purged, replaced or evicted meanwhile
 	}

@@ -228,3 +228,62 @@ func TestACorruptObjectIsNeverServed(t *testing.T) {
 		t.Errorf("%d of 2 objects are served, one is corrupt", served)
 	}
 }
+
+// The origin has said that an object on disk is unchanged: the bytes on disk stay, also over a restart.
+func TestRevalidationOfAnObjectOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	c, stop := onDisk(t, dir, atNoon)
+	body := random(300 << 10)
+	put(t, c, "/k", body, head(int64(len(body)), time.Hour))
+	stop()
+	later := noon.Add(2 * time.Hour)
+	c, stop = onDisk(t, dir, func() time.Time { return later })
+	fill := lead(t, c, "/k", later)
+	if fill.Stale() == nil {
+		t.Fatal("it is not there")
+	}
+	h := head(-1, time.Hour)
+	h.Received = later
+	fill.Revalidated(h)
+	if out, err := fill.Wait(t.Context()); err != nil || !out.Stored {
+		t.Fatalf("%+v, %v", out, err)
+	} else {
+		out.Object.Release()
+	}
+	if got := read(t, c, "/k", later); !bytes.Equal(got, body) {
+		t.Errorf("after it: %d bytes", len(got))
+	}
+	stop()
+	c, _ = onDisk(t, dir, func() time.Time { return later })
+	l := get(c, "/k", later)
+	if l.Fill == nil || l.Fill.Stale() == nil {
+		t.Fatalf("after a restart: %+v", l)
+	}
+	if got, err := readAll(t.Context(), l.Fill.Stale().Open(0, -1)); err != nil || !bytes.Equal(got, body) {
+		t.Errorf("after a restart: %d bytes, %v", len(got), err)
+	}
+}
+
+// What requests have invalidated is not remembered over a restart, but makes no later purge look older than what is
+// on disk.
+func TestAPurgeAfterARestartIsLaterThanWhatIsOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	c, stop := onDisk(t, dir, atNoon)
+	for range 10 {
+		c.InvalidateTags([]string{"x"})
+	}
+	put(t, c, "/k", []byte("abc"), head(3, time.Hour))
+	stop()
+	c, stop = onDisk(t, dir, atNoon)
+	if got := read(t, c, "/k", noon); string(got) != "abc" {
+		t.Fatalf("after a restart: %q", got)
+	}
+	if err := c.Purge(cdn.Purge{Scope: cdn.PurgeURL, Target: "/k"}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	c, _ = onDisk(t, dir, atNoon)
+	if got := read(t, c, "/k", noon); got != nil {
+		t.Errorf("purged, and there again: %q", got)
+	}
+}

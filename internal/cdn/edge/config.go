@@ -45,6 +45,8 @@ type Rule struct {
 	Path string `yaml:"path"`
 	// Forward is what of a request the origin is told.
 	Forward Forward `yaml:"forward"`
+	// Host is whose Host the origin is asked with, and objects are kept under; by default the origin's.
+	Host Host `yaml:"host"`
 	// CORS answers for the origin that any page may read the objects, without credentials.
 	CORS bool `yaml:"cors"`
 	// Live objects are of use for a short time: they are kept in memory, apart from the others.
@@ -79,6 +81,17 @@ const (
 	// ForwardRequest tells the origin what the request says, but for CMCD and what is for the cache. All
 	// methods pass; what is kept follows RFC 9111, variants included.
 	ForwardRequest Forward = "request"
+)
+
+// Host is whose Host an origin is asked with.
+type Host string
+
+const (
+	// HostOrigin asks with the origin's own name. What a viewer calls the edge makes no difference.
+	HostOrigin Host = "origin"
+	// HostViewer asks with the name that the viewer has asked for, if the origin is configured with preserve_host,
+	// and keeps the objects of each name apart.
+	HostViewer Host = "viewer"
 )
 
 // minSlice is the least size of a slice.
@@ -163,6 +176,8 @@ func validateRules(rules []Rule) error {
 			return fmt.Errorf("rules[%d].path is %q, as that of another rule; one rule for each path is expected", i, r.Path)
 		case r.Forward != ForwardObject && r.Forward != ForwardRequest:
 			return fmt.Errorf("rules[%d].forward is %q; object or request is expected", i, r.Forward)
+		case r.Host != "" && r.Host != HostOrigin && r.Host != HostViewer:
+			return fmt.Errorf("rules[%d].host is %q; origin or viewer is expected", i, r.Host)
 		case r.Forward == ForwardObject && (r.ObeyRequests || r.Upgrade):
 			return fmt.Errorf("rules[%d] has obey_requests or upgrade; forward: request is expected with that", i)
 		}

@@ -188,7 +188,8 @@ func (h *Handler) begin() bool {
 
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rule := h.table.Load().rules.of(r.URL.Path)
+	// By the clean path, or another spelling would choose another rule for the same object.
+	rule := h.table.Load().rules.of(message.CleanPath(r.URL.Path))
 	if r.Method == http.MethodOptions && (rule.Forward == ForwardObject || rule.CORS && r.Header.Get("Access-Control-Request-Method") != "") {
 		h.options(w, r)
 		return
@@ -198,7 +199,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.row.Time = h.now()
 	x.client, x.port = h.client(r)
 	if rule.Forward == ForwardRequest {
-		introduce(r, x.client)
+		introduce(r, x.client, rule.Host == HostViewer)
 	}
 	x.answer()
 	x.row.TCP = connection(w)

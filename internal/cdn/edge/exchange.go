@@ -56,6 +56,14 @@ func (x *exchange) answer() {
 	if !x.allowed() {
 		return
 	}
+	if x.rule.Host == HostViewer {
+		host, ok := message.HostOf(x.r.Host, x.r.TLS != nil)
+		if !ok {
+			x.problem(http.StatusBadRequest, "The Host is none that an origin could have.")
+			return
+		}
+		x.target.Under(host)
+	}
 	if x.rule.CMSD {
 		x.w.before = x.dynamic
 	}

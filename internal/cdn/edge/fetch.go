@@ -279,8 +279,13 @@ func (h *Handler) request(ctx context.Context, method string, rule *Rule, t mess
 		Method: method, URL: message.OriginURL(h.originURL, t), Host: h.originURL.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
+	if t.Host != "" {
+		r.Host = t.Host
+	}
 	if rule.Forward == ForwardRequest {
-		r.Header = viewer.Clone()
+		if r.Header = viewer.Clone(); r.Header == nil { // of a fetch that no viewer has asked for
+			r.Header = http.Header{"User-Agent": {"weir-edge"}}
+		}
 		r.Header["Via"] = append(r.Header["Via"], h.via...)
 	} else {
 		r.Header = http.Header{

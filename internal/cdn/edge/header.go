@@ -114,11 +114,17 @@ func way(r *http.Request) http.Header {
 
 // introduce writes into a viewer's request what the origin is told of the viewer beside it. It is done before
 // the cache is asked, as answers may vary on it. What the viewer itself has written there is not believed.
-func introduce(r *http.Request, client netip.Addr) {
+func introduce(r *http.Request, client netip.Addr, viewerHost bool) {
 	delete(r.Header, "Forwarded")
 	delete(r.Header, "X-Forwarded-For")
 	if client.IsValid() {
 		r.Header["X-Forwarded-For"] = []string{client.String()}
+	}
+	for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Host"} {
+		delete(r.Header, name)
+	}
+	if !viewerHost {
+		return // they are not in the key: whoever asks first would choose them for everybody
 	}
 	proto := "http"
 	if r.TLS != nil {

@@ -27,6 +27,7 @@ type hit struct {
 	row    telemetry.Request
 	text   []byte // what of the request is kept for the row; the row's strings are cut from a copy
 	key    []byte
+	host   int // how much of key is the host
 	done   func(h1.Result)
 }
 
@@ -79,7 +80,15 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 // hit answers with what is under the key of path and query, if that can be done at once.
 func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Decision, path, query string) bool {
 	x := h.hits.Get().(*hit)
-	x.key = append(x.key[:0], path...)
+	if x.key = x.key[:0]; rule.Host == HostViewer {
+		var ok bool
+		if x.key, ok = message.AppendHost(x.key, text(r.Host), r.TLS); !ok {
+			h.hits.Put(x)
+			return false
+		}
+	}
+	x.host = len(x.key)
+	x.key = append(x.key, path...)
 	if query != "" {
 		x.key = append(append(x.key, '?'), query...)
 	}
@@ -254,7 +263,7 @@ func (x *hit) finish(result h1.Result) {
 		row.TCP = tcpOf(t)
 	}
 	if x.rule.Prefetch {
-		x.h.prefetch.announced(x.rule, message.Target{Key: text(x.key), Path: row.Path, Query: row.Query}, x.grant, row)
+		x.h.prefetch.announced(x.rule, message.Target{Key: text(x.key), Host: text(x.key[:x.host]), Path: row.Path, Query: row.Query}, x.grant, row)
 	}
 	x.h.report(row)
 	x.object.Release()
@@ -300,7 +309,7 @@ func renderNotModified(o *cache.Object) []byte {
 	b := statusLine(make([]byte, 0, 512), http.StatusNotModified)
 	for name, values := range o.Header {
 		switch {
-		case name == "Cache-Status", name == "Date", name == "Content-Type", name == "Content-Encoding":
+		case name == "Cache-Status", name == "Date", name == "Content-Type", name == "Content-Encoding", name == "Accept-Ranges":
 			continue
 		case name == "Last-Modified" && o.ETag != "":
 			continue // the ETag says more (RFC 9110 §15.4.5)

@@ -42,8 +42,12 @@ func (x *exchange) unsafe() {
 		}
 		target := *x.r.URL
 		target.Scheme, target.Host = "http", x.r.Host
+		host, _ := message.HostOf(x.r.Host, x.r.TLS != nil)
 		for _, u := range freshness.Invalidated(&target, response.Header) {
 			if t, ok := message.ExactTargetOf(u); ok {
+				if x.h.table.Load().rules.of(t.Path).Host == HostViewer {
+					t.Under(host)
+				}
 				x.h.invalidate(t.Key)
 			}
 		}

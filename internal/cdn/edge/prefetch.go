@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/url"
 	"path"
@@ -17,6 +18,8 @@ import (
 )
 
 const (
+	// maxAnnounced bounds the objects that one request makes the edge fetch ahead.
+	maxAnnounced = 4
 	// maxAheadSlices bounds the slices that one request makes the edge fetch ahead.
 	maxAheadSlices = 4
 	// maxPlaylist is the size of playlist above which nothing is read from it.
@@ -39,27 +42,55 @@ func (p *prefetcher) announced(rule *Rule, t message.Target, grant access.Grant,
 	if !rule.Prefetch || !row.HasCMCD {
 		return
 	}
-	next, ranged := row.CMCD.Text(cmcd.KeyNOR), row.CMCD.Text(cmcd.KeyNRR)
-	if next == "" && ranged == "" {
+	ranged := row.CMCD.Text(cmcd.KeyNRR)
+	if ranged == "" && !row.CMCD.Has(cmcd.KeyNOR) {
 		return
 	}
-	target := t
-	if next != "" {
-		var ok bool
-		if target, ok = beside(rule, t, next); !ok || p.h.access != nil && !p.h.access.Covers(grant, t.Path, target.Path) {
-			p.h.metrics.prefetches.WithLabelValues("refused").Inc()
+	left := maxAnnounced
+	for next := range row.CMCD.Items(cmcd.KeyNOR) {
+		if left--; left < 0 {
 			return
 		}
+		target, ok := beside(rule, t, next.Text)
+		if !ok || !p.covers(grant, t.Path, target.Path) {
+			p.h.metrics.prefetches.WithLabelValues("refused").Inc()
+			continue
+		}
+		p.part(rule, target, cmp.Or(next.Range, ranged))
 	}
+	if left == maxAnnounced {
+		t.Key, t.Host = strings.Clone(t.Key), strings.Clone(t.Host) // a hit's are used again
+		p.part(rule, t, ranged)
+	}
+}
+
+// part fetches a range of an object, or the object if there is none or it is not kept in slices.
+func (p *prefetcher) part(rule *Rule, t message.Target, ranged string) {
 	if first, last, ok := rangeStart("bytes=" + ranged); ranged != "" && ok && p.h.sliceBytes > 0 {
-		p.slices(rule, target, first, last)
+		p.slices(rule, t, first, last)
 		return
 	}
-	p.object(rule, target)
+	p.object(rule, t)
+}
+
+// covers reports whether a viewer who may have the object at path may have the one at candidate.
+func (p *prefetcher) covers(grant access.Grant, path, candidate string) bool {
+	chain := p.h.access
+	if chain == nil || !chain.Needs(path) && !chain.Needs(candidate) {
+		return true
+	}
+	return chain.Covers(grant, path, candidate)
 }
 
 // beside returns the target that a reference from t leads to, if it lies in t's folder or below it.
 func beside(rule *Rule, t message.Target, reference string) (message.Target, bool) {
+	if strings.HasPrefix(reference, "..") { // also where the slash is escaped
+		return message.Target{}, false
+	}
+	if plainName(reference) && message.Plain(t.Path) { // as nearly all are
+		name, host := t.Path[:strings.LastIndexByte(t.Path, '/')+1]+reference, strings.Clone(t.Host)
+		return message.Target{Key: host + name, Host: host, Path: name}, name != t.Path
+	}
 	at := url.URL{Path: t.Path}
 	u, err := at.Parse(reference)
 	if err != nil || u.Host != "" || u.Scheme != "" {
@@ -70,11 +101,25 @@ func beside(rule *Rule, t message.Target, reference string) (message.Target, boo
 		targetOf = message.ExactTargetOf
 	}
 	next, ok := targetOf(u)
+	next.Under(strings.Clone(t.Host))
 	folder := path.Dir(t.Path)
 	if folder != "/" {
 		folder += "/"
 	}
 	return next, ok && strings.HasPrefix(next.Path, folder) && next.Key != t.Key
+}
+
+// plainName reports whether a reference is a name in the same folder that needs no escape.
+func plainName(reference string) bool {
+	for i := range len(reference) {
+		c := reference[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
+		default:
+			return false
+		}
+	}
+	return reference != ""
 }
 
 // object fetches an object, if it is not there and there is a place.

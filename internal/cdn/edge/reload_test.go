@@ -27,7 +27,7 @@ func TestReloadChangesRules(t *testing.T) {
 		return reply(200, "page", "Cache-Control", "max-age=60"), nil
 	})
 	hs.get("/a")
-	if w := hs.get("/a"); !strings.Contains(w.Header().Get("Cache-Status"), "hit") || w.Header().Get("Access-Control-Allow-Origin") != "*" {
+	if w := hs.get("/a"); hs.fetches() != 1 || w.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Fatalf("before: %v", w.Header())
 	}
 	err := hs.Reload(reloaded(func(c *Config) { c.Rules = []Rule{{Path: "/", Forward: ForwardObject, Bypass: true}} }))
@@ -53,7 +53,7 @@ func TestReloadRefusesWhatCannotBe(t *testing.T) {
 		}
 	}
 	hs.get("/a")
-	if w := hs.get("/a"); !strings.Contains(w.Header().Get("Cache-Status"), "hit") {
+	if w := hs.get("/a"); hs.fetches() != 1 {
 		t.Errorf("a configuration that cannot be has changed something: %v", w.Header())
 	}
 }

@@ -68,7 +68,8 @@ func rangeStart(header string) (start, last int64, ok bool) {
 
 // tooLarge reports whether the answer is of an object that is to be kept in slices.
 func (h *Handler) tooLarge(f *flight, response *http.Response) bool {
-	if h.sliceBytes == 0 || f.rule.Live || response.StatusCode != http.StatusOK || response.ContentLength <= h.maxObject {
+	if h.sliceBytes == 0 || f.rule.Live || response.StatusCode != http.StatusOK || response.ContentLength <= h.maxObject ||
+		h.whole.has(f.target.Key) {
 		return false
 	}
 	strong := response.Header.Get("Etag") != "" && !strings.HasPrefix(response.Header.Get("Etag"), "W/")

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -39,7 +41,7 @@ func (x *exchange) upgrade() {
 		}),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL = message.OriginURL(x.h.originURL, x.target)
-			p.Out.Host = x.h.originURL.Host
+			p.Out.Host = cmp.Or(x.target.Host, x.h.originURL.Host)
 			header := x.rule.forwarded(x.r)
 			for _, name := range []string{"Connection", "Upgrade"} {
 				header[name] = p.Out.Header[name]
@@ -94,13 +96,27 @@ func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.status, w.first = http.StatusSwitchingProtocols, w.now()
-	return &upgradedConn{c, &w.taken}, buffered, nil
+	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		return nil, nil, err
+	}
+	return &upgradedConn{Conn: c, early: bytes.Clone(early), taken: &w.taken}, buffered, nil
 }
 
 // upgradedConn is the connection to the viewer after 101.
 type upgradedConn struct {
 	net.Conn
+	early []byte // what the viewer has sent before it was told that it may, and has been read already
 	taken *atomic.Int64
+}
+
+func (c *upgradedConn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
 }
 
 func (c *upgradedConn) Write(p []byte) (int, error) {

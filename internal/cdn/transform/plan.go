@@ -44,7 +44,7 @@ func (c *Compressor) PlanFor(a Asked, status int, h http.Header, length int64) P
 	part := status == http.StatusPartialContent || len(h["Content-Range"]) > 0
 	worthIt := c.config.Enabled && c.types.has(h.Get("Content-Type"))
 	if stored == Identity {
-		if !worthIt || length >= 0 && length < c.config.MinBytes {
+		if !worthIt || length >= 0 && length < c.config.MinBytes && !part {
 			return Plan{}
 		}
 		// A part of what is encoded is of no use to who has the rest of what is not: RFC 9110 §14.2

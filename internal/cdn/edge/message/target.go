@@ -17,8 +17,10 @@ const maxKeyBytes = 4 << 10
 // That the two are the same is what makes the cache safe: no spelling of a URL can put an object where
 // another spelling finds something else.
 type Target struct {
-	// Key is the path, escaped, and the query without CMCD, if that leaves any.
+	// Key is the path, escaped, and the query without CMCD, if that leaves any. It begins with Host.
 	Key string
+	// Host is the name under which it is asked for, where that makes a difference; "" where it makes none.
+	Host string
 	// Path is the path, not escaped; Query the query without CMCD.
 	Path, Query string
 
@@ -43,16 +45,25 @@ func TargetOf(u *url.URL) (Target, bool) {
 		if strings.ContainsFunc(t.Path, unwanted) || !utf8.ValidString(t.Path) {
 			return Target{}, false
 		}
-		t.Path = path.Clean(t.Path)
-		if strings.HasSuffix(u.Path, "/") && t.Path != "/" {
-			t.Path += "/"
-		}
+		t.Path = CleanPath(t.Path)
 		t.Key = (&url.URL{Path: t.Path}).EscapedPath()
 	}
 	if t.Query != "" {
 		t.Key += "?" + t.Query
 	}
 	return t, len(t.Key) <= maxKeyBytes
+}
+
+// CleanPath returns a path without dot segments and double slashes; a slash at its end stays.
+func CleanPath(p string) string {
+	if Plain(p) {
+		return p
+	}
+	clean := path.Clean("/" + p)
+	if strings.HasSuffix(p, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
 }
 
 // ExactTargetOf returns the target of u in the spelling of the request, which the origin is asked in; false if
@@ -78,13 +89,19 @@ func ExactTargetOf(u *url.URL) (Target, bool) {
 // SetPath replaces the path by a clean one.
 func (t *Target) SetPath(clean string) {
 	t.Path, t.raw = clean, ""
-	t.Key = clean
+	t.Key = t.Host + clean
 	if !Plain(clean) {
-		t.Key = (&url.URL{Path: clean}).EscapedPath()
+		t.Key = t.Host + (&url.URL{Path: clean}).EscapedPath()
 	}
 	if t.Query != "" {
 		t.Key += "?" + t.Query
 	}
+}
+
+// Under says under which name the target is asked for; host is what [HostOf] returns, or "".
+func (t *Target) Under(host string) {
+	t.Key = host + t.Key[len(t.Host):]
+	t.Host = host
 }
 
 // Strip takes arguments out of the query that are for the edge, and so neither part of the key nor for the
