@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"io"
@@ -96,27 +95,13 @@ func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.status, w.first = http.StatusSwitchingProtocols, w.now()
-	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
-	if err != nil {
-		return nil, nil, err
-	}
-	return &upgradedConn{Conn: c, early: bytes.Clone(early), taken: &w.taken}, buffered, nil
+	return &upgradedConn{c, &w.taken}, buffered, nil
 }
 
 // upgradedConn is the connection to the viewer after 101.
 type upgradedConn struct {
 	net.Conn
-	early []byte // what the viewer has sent before it was told that it may, and has been read already
 	taken *atomic.Int64
-}
-
-func (c *upgradedConn) Read(p []byte) (int, error) {
-	if len(c.early) > 0 {
-		n := copy(p, c.early)
-		c.early = c.early[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
 }
 
 func (c *upgradedConn) Write(p []byte) (int, error) {
