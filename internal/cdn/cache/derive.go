@@ -30,11 +30,6 @@ func (o *Object) Retain() { o.body.refs.Add(1) }
 
 // InvalidateParts is [Cache.Invalidate] for all that belongs to the object under key, and for the object.
 func (c *Cache) InvalidateParts(key string) {
-	p := c.purges
-	p.order.Lock()
-	p.add(cdn.Purge{Scope: cdn.PurgeURL, Target: key}, p.sequence()+1)
-	p.order.Unlock()
-	if p.size() > maxPurges {
-		c.sweep()
-	}
+	host, path := splitKey(key)
+	c.remember(cdn.Purge{Scope: cdn.PurgeURL, Host: host, Target: path})
 }

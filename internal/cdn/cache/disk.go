@@ -294,7 +294,7 @@ func (t *tier) weigh(c *Cache, size int64) {
 // the object is no longer there.
 func (c *Cache) takeIn(s *shard, o *Object, b *Body) bool {
 	s.mu.Lock()
-	if o = s.find(o.body); o == nil {
+	if o = s.find(o.body); o == nil || o.backup != nil { // gone, or another writer was first
 		s.mu.Unlock()
 		return false
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,13 +71,16 @@ func (p *purges) add(x cdn.Purge, generation uint64) {
 	}
 	switch x.Scope {
 	case cdn.PurgeURL:
-		note(p.urls, x.Host+x.Target)
-	case cdn.PurgePrefix:
-		target := x.Host + x.Target
-		if _, ok := p.prefixes[target]; !ok {
-			p.lengths[len(target)]++
+		for _, target := range targetsOf(x) {
+			note(p.urls, target)
 		}
-		note(p.prefixes, target)
+	case cdn.PurgePrefix:
+		for _, target := range targetsOf(x) {
+			if _, ok := p.prefixes[target]; !ok {
+				p.lengths[len(target)]++
+			}
+			note(p.prefixes, target)
+		}
 	case cdn.PurgeTag:
 		note(p.tags, x.Target)
 		p.anyTag.set(generation, x.Soft)
@@ -84,6 +88,18 @@ func (p *purges) add(x cdn.Purge, generation uint64) {
 		p.all.set(generation, x.Soft)
 	}
 	p.generation.Store(generation)
+}
+
+// anyHost stands for the host of objects that are the same under every name.
+const anyHost = "*"
+
+// targetsOf returns under what a purge of a URL or a prefix is noted. One that names a host is also for what is kept
+// without one: that is what is served under this name as under all others.
+func targetsOf(x cdn.Purge) []string {
+	if x.Host == "" {
+		return []string{x.Target}
+	}
+	return []string{x.Host + x.Target, anyHost + x.Target}
 }
 
 // since reports whether there was a purge, later than generation, of what is under key and has these tags.
@@ -97,7 +113,7 @@ func (p *purges) since(key string, tags []string, generation uint64) (hard, soft
 	hold(p.all)
 	key, _, _ = strings.Cut(key, sliceMark) // a slice is purged with its object
 	host, path := splitKey(key)
-	for _, target := range [2]string{path, host + path} {
+	for _, target := range [2]string{path, cmp.Or(host, anyHost) + path} {
 		if len(p.urls) > 0 {
 			hold(p.urls[target])
 		}
@@ -105,9 +121,6 @@ func (p *purges) since(key string, tags []string, generation uint64) (hard, soft
 			if n <= len(target) {
 				hold(p.prefixes[target[:n]])
 			}
-		}
-		if host == "" {
-			break
 		}
 	}
 	for _, tag := range tags {
@@ -224,33 +237,49 @@ func (c *Cache) sweep() {
 func (c *Cache) Invalidate(key string) {
 	s := c.shard(key)
 	var dropped []*Object
-	variants := []string{""}
 	s.mu.Lock()
 	if e := s.index[key]; e != nil {
 		dropped = e.variants
-		for _, o := range dropped {
-			variants = append(variants, o.variant)
-		}
 		delete(s.index, key)
 	}
-	for _, variant := range variants {
-		if f := s.fills[fillKey{key, variant}]; f != nil {
+	for id, f := range s.fills { // few at a time
+		if id.key == key {
 			f.invalidated = true
-			delete(s.fills, f.id)
+			delete(s.fills, id)
 		}
 	}
 	s.mu.Unlock()
+	recorded := false
 	for _, o := range dropped {
+		recorded = recorded || o.body.onDisk() || o.backup != nil
 		o.letGo()
+	}
+	if recorded { // or it could be there again after a restart
+		_, path := splitKey(key)
+		c.remember(cdn.Purge{Scope: cdn.PurgeURL, Target: path})
+	}
+}
+
+// remember notes an invalidation that nobody waits for. After a power failure it may be forgotten, as may what was
+// on disk.
+func (c *Cache) remember(x cdn.Purge) {
+	p := c.purges
+	p.order.Lock()
+	generation := p.sequence() + 1
+	err := p.log.write(generation, x)
+	p.add(x, generation)
+	p.order.Unlock()
+	if err != nil {
+		c.log.Warn("an invalidation could not be noted; what is on disk may be served again after a restart", "error", err)
+	}
+	if p.size() > maxPurges {
+		c.sweep()
 	}
 }
 
 // InvalidateTags makes the cache hold every object against these tags (RFC 9875 §3).
 func (c *Cache) InvalidateTags(tags []string) {
-	p := c.purges
-	p.order.Lock()
-	defer p.order.Unlock()
 	for _, tag := range tags {
-		p.add(cdn.Purge{Scope: cdn.PurgeTag, Target: tag}, p.sequence()+1)
+		c.remember(cdn.Purge{Scope: cdn.PurgeTag, Target: tag})
 	}
 }

@@ -41,19 +41,19 @@ func held(c *Cache, now time.Time, keys ...string) (fresh, stale []string) {
 }
 
 func TestPurge(t *testing.T) {
-	keys := []string{"/a/1", "/a/2", "/a/2?x=1", "/b/1", SliceKey("/a/1", 3), "host.example/a/1"}
+	keys := []string{"/a/1", "/a/2", "/a/2?x=1", "/b/1", SliceKey("/a/1", 3), "host.example/a/1", "other.example/a/1"}
 	for _, tt := range []struct {
 		purge cdn.Purge
 		gone  string
 	}{
-		{cdn.Purge{Scope: cdn.PurgeURL, Target: "/a/1"}, "/a/1 /a/1#3 host.example/a/1"},
-		{cdn.Purge{Scope: cdn.PurgeURL, Target: "/a/1", Host: "host.example"}, "host.example/a/1"},
+		{cdn.Purge{Scope: cdn.PurgeURL, Target: "/a/1"}, "/a/1 /a/1#3 host.example/a/1 other.example/a/1"},
+		{cdn.Purge{Scope: cdn.PurgeURL, Target: "/a/1", Host: "host.example"}, "/a/1 /a/1#3 host.example/a/1"},
 		{cdn.Purge{Scope: cdn.PurgeURL, Target: "/a/2?x=1"}, "/a/2?x=1"},
 		{cdn.Purge{Scope: cdn.PurgePrefix, Target: "/a/2"}, "/a/2 /a/2?x=1"},
-		{cdn.Purge{Scope: cdn.PurgePrefix, Target: "/a/"}, "/a/1 /a/2 /a/2?x=1 /a/1#3 host.example/a/1"},
+		{cdn.Purge{Scope: cdn.PurgePrefix, Target: "/a/"}, "/a/1 /a/2 /a/2?x=1 /a/1#3 host.example/a/1 other.example/a/1"},
 		{cdn.Purge{Scope: cdn.PurgeTag, Target: "even"}, "/a/2"},
 		{cdn.Purge{Scope: cdn.PurgeTag, Target: "nothing"}, ""},
-		{cdn.Purge{Scope: cdn.PurgeAll}, "/a/1 /a/2 /a/2?x=1 /b/1 /a/1#3 host.example/a/1"},
+		{cdn.Purge{Scope: cdn.PurgeAll}, "/a/1 /a/2 /a/2?x=1 /b/1 /a/1#3 host.example/a/1 other.example/a/1"},
 	} {
 		for _, soft := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s %s%s soft=%v", tt.purge.Scope, tt.purge.Host, tt.purge.Target, soft), func(t *testing.T) {
@@ -348,5 +348,52 @@ func TestTheListOfPurges(t *testing.T) {
 	}
 	if p := read(); p.floor <= 3 {
 		t.Errorf("and when it is read again: floor %d", p.floor)
+	}
+}
+
+// Who has invalidated something by a request is not answered later because of it, but it holds over a restart.
+func TestInvalidationsOutliveARestart(t *testing.T) {
+	dir := t.TempDir()
+	c, stop := onDisk(t, dir, atNoon)
+	for _, key := range []string{"/a", "/b", "/kept"} {
+		h := head(3, time.Hour)
+		h.Tags = []string{key}
+		put(t, c, key, []byte("abc"), h)
+	}
+	stop()
+	c, stop = onDisk(t, dir, atNoon)
+	c.InvalidateTags([]string{"/a"})
+	c.Invalidate("/b")
+	stop()
+	c, _ = onDisk(t, dir, atNoon)
+	if fresh, _ := held(c, noon, "/a", "/b", "/kept"); len(fresh) != 1 || fresh[0] != "/kept" {
+		// The first look at what is on disk opens it.
+		t.Errorf("fresh after a restart: %q", fresh)
+	}
+}
+
+func TestAnInvalidationReachesTheFillsOfAllVariants(t *testing.T) {
+	c := newCache(t)
+	ask := func(language string) Lookup {
+		return c.Get(Query{Key: "/k", Now: noon, Header: header("Accept-Language", language)})
+	}
+	store := func(l Lookup, language string) {
+		h := head(2, time.Hour)
+		h.Vary, h.Request = []string{"Accept-Language"}, header("Accept-Language", language)
+		o, err := l.Fill.Store(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.FillFrom(t.Context(), strings.NewReader(language)); err != nil {
+			t.Fatal(err)
+		}
+		o.Release()
+	}
+	store(ask("en"), "en")
+	french := ask("fr")
+	c.Invalidate("/k")
+	store(french, "fr")
+	if c.Len() != 0 {
+		t.Errorf("%d objects are kept, of before the change", c.Len())
 	}
 }

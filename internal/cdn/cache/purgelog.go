@@ -110,8 +110,24 @@ func writeSynced(name string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// append writes a purge to the disk.
+// append writes a purge to the disk, where it is when it returns.
 func (l *purgeLog) append(generation uint64, x cdn.Purge) error {
+	if l == nil {
+		return nil
+	}
+	before := l.size
+	if err := l.write(generation, x); err != nil {
+		return err
+	}
+	if err := l.file.Sync(); err != nil {
+		l.size = before // what was written of it is overwritten by the next
+		return fmt.Errorf("the list of purges: %w", err)
+	}
+	return nil
+}
+
+// write writes a purge to the file.
+func (l *purgeLog) write(generation uint64, x cdn.Purge) error {
 	if l == nil {
 		return nil
 	}
@@ -119,13 +135,8 @@ func (l *purgeLog) append(generation uint64, x cdn.Purge) error {
 	if err != nil {
 		return err
 	}
-	line = append(line, '\n')
-	n, err := l.file.WriteAt(line, l.size)
-	if err == nil {
-		err = l.file.Sync()
-	}
+	n, err := l.file.WriteAt(append(line, '\n'), l.size)
 	if err != nil {
-		// What was written of it is overwritten by the next.
 		return fmt.Errorf("the list of purges: %w", err)
 	}
 	l.size += int64(n)
