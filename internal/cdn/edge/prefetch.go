@@ -66,11 +66,31 @@ func (p *prefetcher) announced(rule *Rule, t message.Target, grant access.Grant,
 
 // part fetches a range of an object, or the object if there is none or it is not kept in slices.
 func (p *prefetcher) part(rule *Rule, t message.Target, ranged string) {
-	if first, last, ok := rangeStart("bytes=" + ranged); ranged != "" && ok && p.h.sliceBytes > 0 {
+	if first, last, ok := rangeStart("bytes=" + ranged); ranged != "" && ok && p.inSlices(rule, t, first) {
 		p.slices(rule, t, first, last)
 		return
 	}
 	p.object(rule, t)
+}
+
+// inSlices reports whether an object is kept in slices, or is asked for the first time and so far from its beginning
+// that a viewer would get it so.
+func (p *prefetcher) inSlices(rule *Rule, t message.Target, first int64) bool {
+	h := p.h
+	switch {
+	case h.sliceBytes == 0 || rule.Live:
+		return false
+	case h.large.has(t.Key):
+		return true
+	case first < h.sliceBytes || rule.Forward != ForwardObject || h.whole.has(t.Key):
+		return false
+	}
+	l := h.cache.Get(cache.Query{Key: t.Key, Now: h.now(), Probe: true})
+	if l.Object == nil {
+		return true
+	}
+	l.Object.Release()
+	return false
 }
 
 // covers reports whether a viewer who may have the object at path may have the one at candidate.
