@@ -332,8 +332,8 @@ func (x *hit) encoded(r *h1.Request, o *cache.Object, now time.Time) *cache.Obje
 		return o
 	}
 	defer o.Release()
-	x.text = cache.AppendEncodingKey(x.text[:0], x.key, string(cmp.Or(plan.Encode, transform.Identity)))
-	e := h.cache.Hit(x.text, now)
+	x.scratch = cache.AppendEncodingKey(x.scratch[:0], x.key, string(cmp.Or(plan.Encode, transform.Identity)))
+	e := h.cache.Hit(x.scratch, now)
 	if e != nil && !e.Received.Equal(o.Received) {
 		e.Release()
 		return nil

@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,15 +21,22 @@ import (
 
 // hit is an answer from the cache to a request of the edge's own HTTP/1.1 loop, and the row of it.
 type hit struct {
-	h      *Handler
-	object *cache.Object
-	rule   *Rule
-	grant  access.Grant
-	row    telemetry.Request
-	text   []byte // what of the request is kept for the row; the row's strings are cut from a copy
-	key    []byte
-	host   int // how much of key is the host
-	done   func(h1.Result)
+	h       *Handler
+	object  *cache.Object
+	rule    *Rule
+	grant   access.Grant
+	row     telemetry.Request
+	texts   string // a copy of the request's head, from which the row's strings are cut
+	copied  bool   // texts is of this request
+	key     []byte
+	scratch []byte // the key of an encoding
+	host    int    // how much of key is the host
+	done    func(h1.Result)
+
+	// What the access chain is told, to be used again.
+	request access.Request
+	header  http.Header
+	values  []string
 }
 
 var _ h1.Hitter = (*Handler)(nil)
@@ -45,6 +53,17 @@ func newHits(h *Handler) *sync.Pool {
 // Hit implements [h1.Hitter]: it answers what is fresh in the cache and the same for everybody. Everything else
 // goes the long way, which answers in the same words.
 func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
+	x := h.hits.Get().(*hit)
+	x.copied = false
+	if x.answer(r, a) {
+		return true
+	}
+	h.hits.Put(x)
+	return false
+}
+
+func (x *hit) answer(r *h1.Request, a *h1.Answer) bool {
+	h := x.h
 	path := text(r.Path)
 	t := h.table.Load()
 	rule := t.rules.of(path)
@@ -57,7 +76,7 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 	}
 	var grant access.Decision
 	if h.access != nil && h.access.Needs(path) {
-		if grant = h.access.Check(h.accessRequest(r)); !grant.Allow || len(grant.SetHeader) > 0 {
+		if grant = h.access.Check(x.asked(r)); !grant.Allow || len(grant.SetHeader) > 0 {
 			r.Carry = grant
 			return false
 		}
@@ -68,7 +87,7 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 			query = message.StripArguments(query, grant.StripQuery)
 		}
 	}
-	if rule.Bypass || !message.Plain(path) || !h.hit(r, a, rule, grant, path, query) {
+	if rule.Bypass || !message.Plain(path) || !x.find(r, a, rule, grant, path, query) {
 		if grant.Allow {
 			r.Carry = grant // it counts, so it is not asked twice
 		}
@@ -77,13 +96,11 @@ func (h *Handler) Hit(r *h1.Request, a *h1.Answer) bool {
 	return true
 }
 
-// hit answers with what is under the key of path and query, if that can be done at once.
-func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Decision, path, query string) bool {
-	x := h.hits.Get().(*hit)
+// find answers with what is under the key of path and query, if that can be done at once.
+func (x *hit) find(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Decision, path, query string) bool {
 	if x.key = x.key[:0]; rule.Host == HostViewer {
 		var ok bool
 		if x.key, ok = message.AppendHost(x.key, text(r.Host), r.TLS); !ok {
-			h.hits.Put(x)
 			return false
 		}
 	}
@@ -93,18 +110,16 @@ func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Deci
 		x.key = append(append(x.key, '?'), query...)
 	}
 	now := r.Received
-	o := h.cache.Hit(x.key, now)
+	o := x.h.cache.Hit(x.key, now)
 	if o != nil && rule.Compress {
 		o = x.encoded(r, o, now)
 	}
 	if o == nil {
-		h.hits.Put(x)
 		return false
 	}
 	part, status, ok := x.part(r, o)
 	if !ok || !x.head(r, a, o, part, status, now) {
 		o.Release()
-		h.hits.Put(x)
 		return false
 	}
 	x.object = o
@@ -112,7 +127,7 @@ func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Deci
 	x.rule, x.grant = rule, grant.Grant
 	a.Pace = pace(rule, &x.row)
 	if rule.CMSD {
-		a.Extra = append(h.appendHop(append(a.Extra, dynamicField+": "...), r.LastTCP, 0), "\r\n"...)
+		a.Extra = append(x.h.appendHop(append(a.Extra, dynamicField+": "...), r.LastTCP, 0), "\r\n"...)
 	}
 	a.Done = x.done
 	return true
@@ -121,17 +136,43 @@ func (h *Handler) hit(r *h1.Request, a *h1.Answer, rule *Rule, grant access.Deci
 // text returns b as a string that is valid as long as b is.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// accessRequest is what the access chain is told. It is for paths that need it only, as it makes things.
-func (h *Handler) accessRequest(r *h1.Request) *access.Request {
-	header := make(http.Header, 8)
-	for name, value := range r.Fields() {
-		key := http.CanonicalHeaderKey(string(name))
-		header[key] = append(header[key], string(value))
+// own returns b, a part of the request, as a string that may be kept. All of them are cut from one copy of the head.
+func (x *hit) own(r *h1.Request, b []byte) string {
+	raw := r.Raw()
+	if !x.copied {
+		x.texts, x.copied = string(raw), true
 	}
-	return &access.Request{
-		Method: string(r.Method), Host: string(r.Host), Path: string(r.Path), RawQuery: string(r.Query), Header: header,
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(raw)))
+	if len(b) == 0 || len(b) > len(raw) || start > uintptr(len(raw)-len(b)) {
+		return string(b) // nothing, or not of the head
+	}
+	return x.texts[start:][:len(b)]
+}
+
+// asked is what the access chain is told.
+func (x *hit) asked(r *h1.Request) *access.Request {
+	if x.header == nil {
+		x.header = make(http.Header, 16)
+	}
+	clear(x.header)
+	x.values = x.values[:0]
+	for name, value := range r.Fields() {
+		key := http.CanonicalHeaderKey(x.own(r, name))
+		if before, ok := x.header[key]; ok {
+			x.header[key] = append(slices.Clip(before), x.own(r, value))
+			continue
+		}
+		x.values = append(x.values, x.own(r, value))
+		x.header[key] = x.values[len(x.values)-1 : len(x.values) : len(x.values)]
+	}
+	x.request = access.Request{
+		Method: http.MethodGet, Host: x.own(r, r.Host), Path: x.own(r, r.Path), RawQuery: x.own(r, r.Query), Header: x.header,
 		Client: r.Remote.Addr().Unmap().WithZone(""), TLS: r.TLS, Now: r.Received,
 	}
+	if r.Head {
+		x.request.Method = http.MethodHead
+	}
+	return &x.request
 }
 
 // part returns which bytes of the object are wanted, and with which status.
@@ -216,21 +257,14 @@ func (x *hit) record(r *h1.Request, path string, grant access.Decision, query st
 	if r.Head {
 		row.Method = http.MethodHead
 	}
-	// One copy of all texts.
-	x.text = x.text[:0]
-	fields := [...][]byte{unsafe.Slice(unsafe.StringData(path), len(path)), r.Query, r.Host, clip(r.UserAgent), clip(r.Referer), clip(r.Range), r.CMCD[0], r.CMCD[1], r.CMCD[2], r.CMCD[3]}
-	for _, f := range fields {
-		x.text = append(x.text, f...)
+	if row.Path = path; unsafe.StringData(path) == unsafe.SliceData(r.Path) { // else it is the access chain's
+		row.Path = x.own(r, r.Path)
 	}
-	all := string(x.text)
-	var cut [len(fields)]string
-	for i, f := range fields {
-		cut[i], all = all[:len(f)], all[len(f):]
-	}
-	row.Path, row.Host, row.UserAgent, row.Referer, row.Range = cut[0], cut[2], cut[3], cut[4], cut[5]
+	row.Host, row.UserAgent, row.Referer, row.Range = x.own(r, r.Host), x.own(r, clip(r.UserAgent)), x.own(r, clip(r.Referer)), x.own(r, clip(r.Range))
+	whole := x.own(r, r.Query)
 	switch {
-	case len(query) == len(cut[1]):
-		row.Query = cut[1]
+	case len(query) == len(whole):
+		row.Query = whole
 	case query != "":
 		row.Query = strings.Clone(query) // without CMCD and credentials
 	}
@@ -240,11 +274,11 @@ func (x *hit) record(r *h1.Request, path string, grant access.Decision, query st
 			if header == nil {
 				header = make(http.Header, 4)
 			}
-			header[name] = []string{cut[6+i]}
+			header[name] = []string{x.own(r, r.CMCD[i])}
 		}
 	}
 	if header != nil || bytes.Contains(r.Query, []byte("CMCD")) || bytes.IndexByte(r.Query, '%') >= 0 {
-		row.CMCD, row.HasCMCD = cmcd.FromRequest(cut[1], header)
+		row.CMCD, row.HasCMCD = cmcd.FromRequest(whole, header)
 	}
 }
 

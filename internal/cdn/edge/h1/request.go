@@ -58,6 +58,9 @@ func (r *Request) Fields() iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// Raw returns the head as it came, from the request line to the empty line. Path, Query and the fields lie in it.
+func (r *Request) Raw() []byte { return r.head }
+
 type carryKey struct{}
 
 // Carried returns what the Hitter left to the Handler in the Carry of the request that ctx is of, nil if nothing.
