@@ -43,6 +43,7 @@ type Body struct {
 	// record is where the body is on disk, region what it is read from: nil until it is first used after
 	// a restart. Nil record: the body is in memory.
 	record *segment.Ref
+	tier   *tier // that record is on
 	region atomic.Pointer[segment.Region]
 
 	// refs are the index, the filler and each reader; the last gives the charge back. It is

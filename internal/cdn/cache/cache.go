@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,8 @@ type Settings struct {
 	Now func() time.Time
 	// FS is the file system of the folder; nil is the real one.
 	FS segment.FS
+	// Later leaves the folder closed until [Cache.Open] opens it.
+	Later bool
 }
 
 // Cache holds objects by key. It is safe for concurrent use.
@@ -54,8 +57,14 @@ type Cache struct {
 	now     func() time.Time
 
 	memory *policy.Policy
-	disk   *tier // nil: everything is in memory
+	disk   atomic.Pointer[tier] // nil: everything is in memory
 	purges *purges
+
+	dir        string // "": everything is always in memory
+	fs         segment.FS
+	registerer prometheus.Registerer
+	attaching  sync.Mutex    // held while the folder is opened or let go
+	attached   chan struct{} // tells Run that it is open; one is enough
 
 	seed   maphash.Seed
 	shards [shardCount]shard
@@ -103,12 +112,17 @@ func New(s Settings) (*Cache, error) {
 		return nil, fmt.Errorf("cache: register metrics: %w", err)
 	}
 	c.metrics = m
+	c.purges = newPurges(nil, 0)
 	if s.Dir == "" || s.Config.DiskBytes == 0 {
-		c.purges = newPurges(nil, 0)
 		return c, nil
 	}
-	if err := c.openDisk(s); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
+	c.dir, c.fs, c.registerer, c.attached = s.Dir, s.FS, s.Registerer, make(chan struct{}, 1)
+	c.purges.detached.Store(true)
+	if s.Later {
+		return c, nil
+	}
+	if err := c.Open(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -174,8 +188,10 @@ func (c *Cache) Get(q Query) Lookup {
 		switch {
 		case unread != nil:
 			if err := unread.body.open(); err != nil {
-				c.metrics.corrupt.Inc()
-				c.log.Warn("an object on disk cannot be used", "key", q.Key, "error", err)
+				if !errors.Is(err, segment.ErrClosed) { // else the folder was just let go
+					c.metrics.corrupt.Inc()
+					c.log.Warn("an object on disk cannot be used", "key", q.Key, "error", err)
+				}
 				c.detach(unread.body)
 			}
 			unread.body.release()
@@ -396,6 +412,19 @@ func (c *Cache) detach(b *Body) {
 	}
 }
 
+// newer returns the object in memory that is in the place of o, which was found on disk, and is not older; nil if
+// there is none. Called with the lock held.
+func (s *shard) newer(o *Object) *Object {
+	if e := s.index[o.key]; e != nil {
+		for _, v := range e.variants {
+			if v.variant == o.variant && !v.body.onDisk() && !v.Received.Before(o.Received) {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
 // find returns the object in the index that has this body. Called with the lock held.
 func (s *shard) find(b *Body) *Object {
 	if e := s.index[b.key]; e != nil {
@@ -450,10 +479,11 @@ func (c *Cache) Used() int64 {
 
 // DiskUsed returns the bytes on disk that objects take.
 func (c *Cache) DiskUsed() int64 {
-	if c.disk == nil {
+	t := c.disk.Load()
+	if t == nil {
 		return 0
 	}
-	live, rest := c.disk.policy.Used()
+	live, rest := t.policy.Used()
 	return live + rest
 }
 

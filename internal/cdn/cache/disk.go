@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
@@ -31,6 +30,12 @@ type tier struct {
 	policy *policy.Policy
 	queue  chan *Object
 
+	running    context.Context //nolint:containedctx // of the writers
+	stop       context.CancelFunc
+	writing    sync.Mutex  // held by Run
+	gone       atomic.Bool // the folder is another's: its records are not dropped
+	registered registrations
+
 	squeeze sync.Mutex
 	ballast policy.Node // of no object
 	laid    bool        // ballast is in policy
@@ -47,57 +52,16 @@ type record struct {
 	Generation uint64
 }
 
-// openDisk opens the folder and takes over what is there.
-func (c *Cache) openDisk(s Settings) error {
-	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
-		return err
-	}
-	store, err := segment.Open(segment.Settings{
-		Dir: filepath.Join(s.Dir, "segments"), CapacityBytes: s.Config.DiskBytes + s.Config.SegmentBytes, SegmentBytes: s.Config.SegmentBytes,
-		Log: c.log, Registerer: s.Registerer, FS: s.FS,
-	})
-	if err != nil {
-		return err
-	}
-	c.disk = &tier{
-		store: store, queue: make(chan *Object, maxWaiting),
-		policy: policy.New(policy.Settings{CapacityBytes: s.Config.DiskBytes}),
-	}
-	if c.purges, err = openPurges(s.Dir); err != nil {
-		return errors.Join(err, store.Close())
-	}
-	started := time.Now()
-	kept, given := 0, 0
-	store.Recovered(func(ref segment.Ref, meta []byte) bool {
-		if c.takeOver(ref, meta) {
-			kept++
-		} else {
-			given++
-			store.Drop(ref)
-		}
-		return true
-	})
-	c.log.Info("objects taken over from disk", "kept", kept, "given_up", given, "after", time.Since(started))
-	return nil
-}
-
 // takeOver puts an object that was found on disk into the index, if it can still be of use.
-func (c *Cache) takeOver(ref segment.Ref, meta []byte) bool {
-	var r record
-	if err := json.Unmarshal(meta, &r); err != nil || r.Key == "" {
-		return false
-	}
-	// Invalidations by requests are not remembered, but have raised the generation: what comes now must be later.
-	if r.Generation > c.purges.sequence() {
-		c.purges.generation.Store(r.Generation)
-	}
+func (c *Cache) takeOver(t *tier, ref segment.Ref, r record) bool {
 	now := c.now()
-	if r.Generation < c.purges.floor || r.Freshness.Received.After(now.Add(time.Minute)) {
+	if r.Generation < c.purges.forgotten() || r.Freshness.Received.After(now.Add(time.Minute)) {
 		return false
 	}
-	b := c.diskBody(r.Key, ref)
+	b := c.diskBody(t, r.Key, ref)
 	o := newObject(r.Key, Head{Status: r.Status, Header: r.Header, Freshness: r.Freshness, Tags: r.Tags}, b)
 	o.variant, o.stored, o.checked = r.Variant, true, r.Generation
+	checked := c.purges.sequence()
 	hard, soft := c.purges.since(r.Key, r.Tags, r.Generation)
 	if hard {
 		return false
@@ -105,17 +69,28 @@ func (c *Cache) takeOver(ref segment.Ref, meta []byte) bool {
 	if soft {
 		o.soften(o.Received)
 	}
-	o.checked = c.purges.sequence()
+	o.checked = checked
 	validator := o.ETag != "" || !o.LastModified.IsZero()
 	if !validator && !o.freshness().UsableOnError(now, freshness.RequestControl{}) && !o.Fresh(now) {
 		return false
 	}
-	if !c.disk.policy.Insert(&b.node, c.evict) {
+	if !t.policy.Insert(&b.node, c.evict) {
 		return false
 	}
 	b.refs.Store(1)
 	s := c.shard(r.Key)
 	s.mu.Lock()
+	if v := s.newer(o); v != nil { // it has come while the folder was another's
+		backup := v.Received.Equal(o.Received) && v.backup == nil && v.body.complete.Load() && v.body.length == b.length
+		if backup {
+			v.backup = b
+		}
+		s.mu.Unlock()
+		if !backup {
+			t.policy.Remove(&b.node)
+		}
+		return backup
+	}
 	out := s.insert(c, o)
 	s.mu.Unlock()
 	for _, old := range out {
@@ -130,8 +105,8 @@ func roomOf(body int64) int64 {
 	return (body+page-1)/page*page + page
 }
 
-func (c *Cache) diskBody(key string, ref segment.Ref) *Body {
-	b := &Body{cache: c, key: key, length: ref.BodyBytes, size: ref.BodyBytes, done: true, policy: c.disk.policy, record: &ref}
+func (c *Cache) diskBody(t *tier, key string, ref segment.Ref) *Body {
+	b := &Body{cache: c, key: key, length: ref.BodyBytes, size: ref.BodyBytes, done: true, policy: t.policy, tier: t, record: &ref}
 	b.node = policy.Node{Hash: c.hash(key), Group: c.group(key), Size: roomOf(ref.BodyBytes), Value: b}
 	b.complete.Store(true)
 	return b
@@ -139,40 +114,67 @@ func (c *Cache) diskBody(key string, ref segment.Ref) *Body {
 
 // Run writes objects to disk until ctx ends.
 func (c *Cache) Run(ctx context.Context) error {
-	if c.disk == nil {
-		<-ctx.Done()
-		return nil
+	for {
+		if t := c.disk.Load(); t != nil {
+			if err := c.runTier(ctx, t); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.attached:
+		}
 	}
+}
+
+// runTier writes objects to t until ctx ends or the folder is let go.
+func (c *Cache) runTier(ctx context.Context, t *tier) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.running, cancel)()
 	var parts sync.WaitGroup
 	for range writers {
 		parts.Go(func() {
 			for {
 				select {
-				case o := <-c.disk.queue:
-					c.write(o)
+				case o := <-t.queue:
+					c.write(t, o)
 				case <-ctx.Done():
 					return
 				}
 			}
 		})
 	}
-	err := c.disk.store.Run(ctx)
+	err := t.store.Run(ctx)
 	parts.Wait()
+	t.drain(c) // a restart finds what had come before it
+	return err
+}
+
+// drain writes what waits to be written.
+func (t *tier) drain(c *Cache) {
 	for {
 		select {
-		case o := <-c.disk.queue:
-			c.write(o) // a restart finds what had come before it
+		case o := <-t.queue:
+			c.write(t, o)
 		default:
-			return err
+			return
 		}
 	}
 }
 
 // Close closes the folder. Nothing may be read any more.
 func (c *Cache) Close() error {
-	if c.disk == nil {
+	c.attaching.Lock()
+	defer c.attaching.Unlock()
+	t := c.disk.Load()
+	if t == nil {
 		return nil
 	}
+	t.stop()
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
@@ -186,17 +188,21 @@ func (c *Cache) Close() error {
 		}
 		s.mu.Unlock()
 	}
-	return errors.Join(c.disk.store.Close(), c.purges.log.close())
+	return errors.Join(t.store.Close(), c.purges.log.close())
 }
 
 // keep sees to it that an object which has come is written, if it is worth that.
 func (c *Cache) keep(o *Object) {
-	if c.disk == nil || o.live || !o.stored || o.body.onDisk() || !o.body.complete.Load() || o.TTL(c.now()) < c.cfg.MinDiskTTL {
+	t := c.disk.Load()
+	if t == nil || o.live || !o.stored || o.body.onDisk() || !o.body.complete.Load() || o.TTL(c.now()) < c.cfg.MinDiskTTL {
 		return
 	}
 	o.body.refs.Add(1) // the caller has one
 	select {
-	case c.disk.queue <- o:
+	case t.queue <- o:
+		if t.gone.Load() {
+			t.drain(c) // nobody else would
+		}
 	default:
 		c.metrics.unwritten.WithLabelValues("busy").Inc()
 		o.body.release()
@@ -204,8 +210,11 @@ func (c *Cache) keep(o *Object) {
 }
 
 // write writes an object to disk. It is in memory and has a reference, which is given back.
-func (c *Cache) write(o *Object) {
+func (c *Cache) write(t *tier, o *Object) {
 	defer o.body.release() // of the object that was queued
+	if t.gone.Load() {
+		return
+	}
 	s := c.shard(o.key)
 	s.mu.Lock()
 	o = s.find(o.body) // it may have got a new head
@@ -223,22 +232,22 @@ func (c *Cache) write(o *Object) {
 		return
 	}
 	// Room first: what the policy gives up is dropped from the files.
-	b := c.diskBody(o.key, segment.Ref{BodyBytes: o.Length()})
-	if !c.disk.policy.Insert(&b.node, c.evict) {
+	b := c.diskBody(t, o.key, segment.Ref{BodyBytes: o.Length()})
+	if !t.policy.Insert(&b.node, c.evict) {
 		c.metrics.unwritten.WithLabelValues("full").Inc()
 		return
 	}
-	ref, err := c.disk.append(c, meta, o.body.chunks)
+	ref, err := t.append(c, meta, o.body.chunks)
 	if err != nil {
-		c.disk.policy.Remove(&b.node)
+		t.policy.Remove(&b.node)
 		c.metrics.unwritten.WithLabelValues("error").Inc()
 		return
 	}
 	b.record = &ref
-	region, err := c.disk.store.Acquire(ref)
+	region, err := t.store.Acquire(ref)
 	if err != nil {
-		c.disk.policy.Remove(&b.node)
-		c.disk.store.Drop(ref)
+		t.policy.Remove(&b.node)
+		t.store.Drop(ref)
 		c.metrics.unwritten.WithLabelValues("error").Inc()
 		return
 	}
@@ -323,7 +332,7 @@ func (b *Body) atHand() bool { return !b.onDisk() || b.region.Load() != nil }
 // open makes the body ready to be read, when it is used first after a restart: the disk's checksums are
 // looked at then.
 func (b *Body) open() error {
-	region, err := b.cache.disk.store.Acquire(*b.record)
+	region, err := b.tier.store.Acquire(*b.record)
 	if err != nil {
 		return err
 	}
@@ -347,7 +356,9 @@ func (b *Body) discard() {
 		return
 	}
 	b.unmap()
-	b.cache.disk.store.Drop(*b.record)
+	if !b.tier.gone.Load() {
+		b.tier.store.Drop(*b.record)
+	}
 }
 
 // unmap ends the reading of a body on disk.

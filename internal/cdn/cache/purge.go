@@ -21,6 +21,9 @@ type purges struct {
 	generation atomic.Uint64
 	log        *purgeLog  // nil: nothing is remembered over a restart
 	order      sync.Mutex // held while a purge gets its generation
+	// detached says that the list is another process's; pending are the purges since.
+	detached atomic.Bool
+	pending  []cdn.Purge // guarded by order
 
 	mu sync.RWMutex
 	// marks are the latest purges of each target.
@@ -152,6 +155,13 @@ func (p *purges) mayHit(key string, generation uint64) bool {
 	return hard || soft || generation < p.floor || p.anyTag.hard > generation || p.anyTag.soft > generation
 }
 
+// forgotten returns the generation up to which marks have been forgotten.
+func (p *purges) forgotten() uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.floor
+}
+
 // size returns how many marks there are.
 func (p *purges) size() int {
 	p.mu.RLock()
@@ -202,6 +212,7 @@ func (c *Cache) Purge(x cdn.Purge) error {
 	err := p.log.append(generation, x)
 	if err == nil {
 		p.add(x, generation)
+		p.pend(x)
 	}
 	p.order.Unlock()
 	if err != nil {
@@ -254,9 +265,9 @@ func (c *Cache) Invalidate(key string) {
 		recorded = recorded || o.body.onDisk() || o.backup != nil
 		o.letGo()
 	}
-	if recorded { // or it could be there again after a restart
-		_, path := splitKey(key)
-		c.remember(cdn.Purge{Scope: cdn.PurgeURL, Target: path})
+	if recorded || c.purges.detached.Load() { // or it could be there again after a restart
+		host, path := splitKey(key)
+		c.remember(cdn.Purge{Scope: cdn.PurgeURL, Host: host, Target: path})
 	}
 }
 
@@ -268,6 +279,7 @@ func (c *Cache) remember(x cdn.Purge) {
 	generation := p.sequence() + 1
 	err := p.log.write(generation, x)
 	p.add(x, generation)
+	p.pend(x)
 	p.order.Unlock()
 	if err != nil {
 		c.log.Warn("an invalidation could not be noted; what is on disk may be served again after a restart", "error", err)
