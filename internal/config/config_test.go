@@ -43,8 +43,24 @@ func TestPrecedence(t *testing.T) {
 // Bad files, each with what must be said of it.
 func TestMistakesInTheFile(t *testing.T) {
 	for name, test := range map[string]struct{ file, want string }{
-		"a misspelt key":        {"public:\n  adress: :80\n", `weir.yaml:2: unknown key "public.adress"; did you mean "public.address"?`},
-		"a misspelt section":    {"\nlive:\n  rtpm:\n    address: :1\n", `weir.yaml:3: unknown key "live.rtpm"; did you mean "live.rtmp"?`},
+		"a misspelt key":     {"public:\n  adress: :80\n", `weir.yaml:2: unknown key "public.adress"; did you mean "public.address"?`},
+		"a misspelt section": {"\nlive:\n  rtpm:\n    address: :1\n", `weir.yaml:3: unknown key "live.rtpm"; did you mean "live.rtmp"?`},
+		"a misspelt key in a list": {
+			"cdn:\n  upstream:\n    origins:\n      - url: http://a.example\n      - url: http://b.example\n        wieght: 2\n",
+			`weir.yaml:6: unknown key "cdn.upstream.origins[1].wieght"; did you mean "cdn.upstream.origins[1].weight"?`,
+		},
+		"a misspelt key in a list in a list": {
+			"cdn:\n  upstream:\n    origins:\n      - url: http://a.example\n        headers: [{name: a, vlaue: b}]\n",
+			`weir.yaml:5: unknown key "cdn.upstream.origins[0].headers[0].vlaue"; did you mean "cdn.upstream.origins[0].headers[0].value"?`,
+		},
+		"a misspelt key behind an alias": {
+			"cdn:\n  edge:\n    rules:\n      - &a {path: /, forward: object, brypass: true}\n      - *a\n",
+			`weir.yaml:4: unknown key "cdn.edge.rules[1].brypass"; did you mean "cdn.edge.rules[1].bypass"?`,
+		},
+		"a misspelt key in a part that may be missing": {
+			"cdn:\n  access:\n    rules:\n      - path: /a/\n        token: {secretts: []}\n",
+			`weir.yaml:5: unknown key "cdn.access.rules[0].token.secretts"`,
+		},
 		"several at once":       {"pubic: {}\nlgo: {}\n", `weir.yaml:2: unknown key "lgo"`},
 		"a number for a time":   {"public:\n  idle_timeout: soon\n", "weir.yaml: yaml: unmarshal errors:\n  line 2: cannot unmarshal !!str `soon` into time.Duration"},
 		"a list for a section":  {"public: [1]\n", "line 1"},

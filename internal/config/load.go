@@ -94,13 +94,26 @@ func parse(c *Config, name string, content []byte) error {
 	return nil
 }
 
-// unknownKeys returns an error for each key of node that the struct has no field for.
+// unknownKeys returns an error for each key of node, and of what is in it, that the type has no field for. The
+// prefix is the key of node with a dot.
 func unknownKeys(node *yaml.Node, typ reflect.Type, prefix string) []error {
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	var errs []error
+	if typ.Kind() == reflect.Slice && node.Kind == yaml.SequenceNode {
+		for i, item := range node.Content {
+			errs = append(errs, unknownKeys(item, typ.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(prefix, "."), i))...)
+		}
+		return errs
+	}
 	if typ.Kind() != reflect.Struct || node.Kind != yaml.MappingNode {
 		return nil // a wrong kind of value is the decoder's to report
 	}
 	fields := fieldsOf(typ)
-	var errs []error
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		field, ok := fields[key.Value]
