@@ -1,12 +1,15 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -122,7 +125,7 @@ func (c *Cache) LetGo() error {
 	t.gone.Store(true)
 	t.writing.Unlock()
 	t.drain(c) // of what is not to be written any more
-	err := c.purges.detach()
+	err := c.purges.detach(c.dir)
 	for i := range c.shards {
 		s := &c.shards[i]
 		var out []*Body
@@ -194,14 +197,47 @@ func (r *registrations) undo() {
 	r.all = nil
 }
 
-// detach ends the writing of purges. They are remembered until there is a list to write them to.
-func (p *purges) detach() error {
+// detach leaves the list of purges. Those that come are remembered until there is a list to write them to again, by
+// this process and, in a file of their own, for another: whoever opens the folder next does not hear of them otherwise
+// if this process has confirmed them.
+func (p *purges) detach(dir string) error {
 	p.order.Lock()
 	defer p.order.Unlock()
 	log := p.log
 	p.log = nil
 	p.detached.Store(true)
-	return log.close()
+	spill, err := os.OpenFile(filepath.Join(dir, spillFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		err = fmt.Errorf("the list of purges for the next process: %w", err)
+	}
+	p.spill = spill
+	return errors.Join(err, log.close())
+}
+
+// spillFile has the purges that came to a process while it had not the folder.
+const spillFile = "purges.pending"
+
+// spilled returns what other processes have been told to purge while they had not the folder.
+func spilled(dir string) ([]cdn.Purge, error) {
+	data, err := os.ReadFile(filepath.Join(dir, spillFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the list of purges of the process before: %w", err)
+	}
+	var all []cdn.Purge
+	for line := range bytes.Lines(data) {
+		var x cdn.Purge
+		switch {
+		case json.Unmarshal(line, &x) == nil && x.Validate() == nil && len(all) < maxPending:
+			all = append(all, x)
+		case bytes.HasSuffix(line, []byte("\n")):
+			return []cdn.Purge{{Scope: cdn.PurgeAll}}, nil // what it said is not known
+		}
+		// A line that was torn at its end was of a purge that nobody has been told of.
+	}
+	return all, nil
 }
 
 // attach goes on with the list in the folder. All that is in the folder, the latest of generation latest, is held
@@ -214,21 +250,30 @@ func (p *purges) attach(dir string, latest uint64) error {
 	}
 	p.order.Lock()
 	defer p.order.Unlock()
+	others, err := spilled(dir)
+	if err != nil {
+		return errors.Join(err, q.log.close())
+	}
+	pending := slices.Concat(others, p.pending)
 	generation := max(p.sequence(), q.sequence(), latest)
 	p.merge(q, generation)
 	var errs []error
-	for _, x := range p.pending {
+	for _, x := range pending {
 		generation++
 		errs = append(errs, q.log.write(generation, x))
 		p.add(x, generation)
 	}
-	if len(p.pending) > 0 {
+	if len(pending) > 0 {
 		errs = append(errs, q.log.file.Sync())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(err, q.log.close())
 	}
-	p.pending = nil
+	_ = os.Remove(filepath.Join(dir, spillFile)) // to purge once more does no harm
+	if p.spill != nil {
+		_ = p.spill.Close()
+	}
+	p.pending, p.spill = nil, nil
 	p.log = q.log
 	p.detached.Store(false)
 	return nil
@@ -256,13 +301,38 @@ func (p *purges) merge(q *purges, generation uint64) {
 	p.generation.Store(generation)
 }
 
+// abandon closes what detach has opened.
+func (p *purges) abandon() error {
+	p.order.Lock()
+	defer p.order.Unlock()
+	if p.spill == nil {
+		return nil
+	}
+	spill := p.spill
+	p.spill = nil
+	return spill.Close()
+}
+
 // pend remembers a purge while the folder is not open. Called with order held.
-func (p *purges) pend(x cdn.Purge) {
+func (p *purges) pend(x cdn.Purge) error {
 	if !p.detached.Load() {
-		return
+		return nil
+	}
+	if p.spill != nil {
+		line, err := json.Marshal(x)
+		if err == nil {
+			_, err = p.spill.Write(append(line, '\n'))
+		}
+		if err == nil {
+			err = p.spill.Sync()
+		}
+		if err != nil {
+			return fmt.Errorf("the list of purges for the next process: %w", err)
+		}
 	}
 	if len(p.pending) >= maxPending {
 		p.pending = []cdn.Purge{{Scope: cdn.PurgeAll}}
 	}
 	p.pending = append(p.pending, x)
+	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,6 +200,58 @@ func TestPurgesWhileTheFolderIsLetGo(t *testing.T) {
 			again, stop := onDisk(t, dir, atNoon)
 			if got := read(t, again, "/k", noon); got == nil {
 				t.Error("what has come after the purge is gone")
+			}
+			stop()
+		})
+	}
+}
+
+// What was purged in the process that has let go is purged in its successor too: there is nobody to tell it, if the
+// first has already confirmed.
+func TestPurgesOfTheProcessBefore(t *testing.T) {
+	dir := t.TempDir()
+	old, _ := onDisk(t, dir, atNoon)
+	for _, key := range []string{"/purged", "/kept"} {
+		put(t, old, key, random(1<<20), head(1<<20, time.Hour))
+	}
+	letGo(t, old)
+	if err := old.Purge(cdn.Purge{Scope: cdn.PurgeURL, Target: "/purged"}); err != nil {
+		t.Fatal(err)
+	}
+	next, stop := onDisk(t, dir, atNoon)
+	for range 2 {
+		if got := read(t, next, "/purged", noon); got != nil {
+			t.Error("what was purged before is served")
+		}
+		if got := read(t, next, "/kept", noon); got == nil {
+			t.Error("what was not purged is gone")
+		}
+		stop() // after another restart too
+		next, stop = onDisk(t, dir, atNoon)
+	}
+}
+
+// A list of which a part cannot be read may have purged anything.
+func TestAListOfPurgesThatIsBroken(t *testing.T) {
+	for name, tt := range map[string]struct {
+		list string
+		kept bool
+	}{
+		"torn at its end": {`{"id":"1","scope":"url","target":"/x","time":"2026-03-01T12:00:00Z"}` + "\n" + `{"id":"2","sc`, true},
+		"not JSON":        {"what\n", false},
+		"no purge":        {`{"scope":"some"}` + "\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			c, stop := onDisk(t, dir, atNoon)
+			put(t, c, "/k", random(1<<20), head(1<<20, time.Hour))
+			stop()
+			if err := os.WriteFile(filepath.Join(dir, spillFile), []byte(tt.list), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, stop = onDisk(t, dir, atNoon)
+			if got := read(t, c, "/k", noon); (got != nil) != tt.kept {
+				t.Errorf("there are %d bytes", len(got))
 			}
 			stop()
 		})

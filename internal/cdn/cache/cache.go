@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -117,10 +118,16 @@ func New(s Settings) (*Cache, error) {
 		return c, nil
 	}
 	c.dir, c.fs, c.registerer, c.attached = s.Dir, s.FS, s.Registerer, make(chan struct{}, 1)
-	c.purges.detached.Store(true)
 	if s.Later {
+		if err := os.MkdirAll(c.dir, 0o750); err != nil {
+			return nil, fmt.Errorf("cache: %w", err)
+		}
+		if err := c.purges.detach(c.dir); err != nil {
+			return nil, fmt.Errorf("cache: %w", err)
+		}
 		return c, nil
 	}
+	c.purges.detached.Store(true)
 	if err := c.Open(); err != nil {
 		return nil, err
 	}

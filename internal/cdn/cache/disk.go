@@ -172,7 +172,7 @@ func (c *Cache) Close() error {
 	defer c.attaching.Unlock()
 	t := c.disk.Load()
 	if t == nil {
-		return nil
+		return c.purges.abandon()
 	}
 	t.stop()
 	for i := range c.shards {

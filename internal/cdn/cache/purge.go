@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,8 @@ type purges struct {
 	order      sync.Mutex // held while a purge gets its generation
 	// detached says that the list is another process's; pending are the purges since.
 	detached atomic.Bool
-	pending  []cdn.Purge // guarded by order
+	pending  []cdn.Purge // guarded by order, as is spill
+	spill    *os.File    // takes the pending too; nil: there is none
 
 	mu sync.RWMutex
 	// marks are the latest purges of each target.
@@ -209,10 +211,9 @@ func (c *Cache) Purge(x cdn.Purge) error {
 	p := c.purges
 	p.order.Lock()
 	generation := p.sequence() + 1
-	err := p.log.append(generation, x)
+	err := errors.Join(p.log.append(generation, x), p.pend(x))
 	if err == nil {
 		p.add(x, generation)
-		p.pend(x)
 	}
 	p.order.Unlock()
 	if err != nil {
@@ -277,9 +278,8 @@ func (c *Cache) remember(x cdn.Purge) {
 	p := c.purges
 	p.order.Lock()
 	generation := p.sequence() + 1
-	err := p.log.write(generation, x)
+	err := errors.Join(p.log.write(generation, x), p.pend(x))
 	p.add(x, generation)
-	p.pend(x)
 	p.order.Unlock()
 	if err != nil {
 		c.log.Warn("an invalidation could not be noted; what is on disk may be served again after a restart", "error", err)
