@@ -293,10 +293,16 @@ func (c *Cache) Hit(key []byte, now time.Time) *Object {
 		return nil
 	}
 	o := e.variants[0]
-	if o.Vary != nil || o.NoCache || o.softened.Load() != 0 || !o.Fresh(now) || !o.body.complete.Load() || !o.body.atHand() ||
-		o.checked != c.purges.sequence() {
+	if o.Vary != nil || o.NoCache || o.softened.Load() != 0 || !o.Fresh(now) || !o.body.complete.Load() || !o.body.atHand() {
 		s.mu.Unlock()
 		return nil
+	}
+	if generation := c.purges.sequence(); o.checked != generation {
+		if hard, soft := c.purges.since(o.key, o.Tags, o.checked); hard || soft {
+			s.mu.Unlock()
+			return nil
+		}
+		o.checked = generation
 	}
 	o.body.refs.Add(1)
 	s.mu.Unlock()

@@ -26,8 +26,8 @@ type Object struct {
 	Tags []string
 	// Fetch is the request that brought the head; nil if that was before a restart.
 	Fetch *Fetch
-	// Rendered is a place for the head as bytes, for whoever answers with it.
-	Rendered *atomic.Pointer[[]byte]
+	// Rendered are places for the head as bytes, for whoever answers with it: of the whole, of a part, and of 304.
+	Rendered *[3]atomic.Pointer[[]byte]
 
 	key     string
 	variant string // which of the key's variants it is
@@ -86,7 +86,7 @@ type Head struct {
 func newObject(key string, h Head, b *Body) *Object {
 	o := &Object{
 		Status: h.Status, Header: h.Header, ETag: h.Header.Get("Etag"),
-		Freshness: h.Freshness, Tags: h.Tags, Fetch: h.Fetch, Rendered: new(atomic.Pointer[[]byte]), softened: new(atomic.Int64),
+		Freshness: h.Freshness, Tags: h.Tags, Fetch: h.Fetch, Rendered: new([3]atomic.Pointer[[]byte]), softened: new(atomic.Int64),
 		key: key, variant: freshness.VaryKey(h.Vary, h.Request), body: b, live: h.Live, stored: h.Store,
 	}
 	if t, err := http.ParseTime(h.Header.Get("Last-Modified")); err == nil {

@@ -198,9 +198,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	*x = exchange{h: h, r: r, rule: rule, w: output{ResponseWriter: w, now: h.now}}
 	x.row.Time = h.now()
 	x.client, x.port = h.client(r)
-	if rule.Forward == ForwardRequest {
-		introduce(r, x.client, rule.Host == HostViewer)
-	}
 	x.answer()
 	x.row.TCP = connection(w)
 	x.finish()

@@ -56,6 +56,9 @@ func (x *exchange) answer() {
 	if !x.allowed() {
 		return
 	}
+	if x.rule.Forward == ForwardRequest {
+		introduce(x.r, x.client, x.rule.Host == HostViewer)
+	}
 	if x.rule.Host == HostViewer {
 		host, ok := message.HostOf(x.r.Host, x.r.TLS != nil)
 		if !ok {
@@ -92,8 +95,8 @@ func (x *exchange) answer() {
 	switch {
 	case x.rule.Upgrade && x.r.Header.Get("Upgrade") != "":
 		x.upgrade()
-	case x.rule.Bypass:
-		x.pass()
+	case x.rule.Bypass, x.rule.Forward == ForwardRequest && x.r.ContentLength != 0:
+		x.pass() // what a body asks for is in no key
 	case x.h.sliceBytes > 0 && x.r.Method == http.MethodGet && x.h.large.has(x.target.Key):
 		x.slices()
 	default:
@@ -104,12 +107,16 @@ func (x *exchange) answer() {
 // allowed asks the chain of access checks, and answers if the request is refused.
 func (x *exchange) allowed() bool {
 	chain := x.h.access
-	if chain == nil || !chain.Needs(x.target.Path) {
+	if chain == nil {
 		return true
 	}
-	// The loop has asked already, if the request came through it. It is asked once, as it counts.
+	// The loop has asked already, if the request came through it. It is asked once, as it counts. The chain wants
+	// the path as it came: what has been decoded once must not be decoded again.
 	d, asked := h1.Carried(x.r.Context()).(access.Decision)
 	if !asked {
+		if !chain.Needs(x.r.URL.EscapedPath()) {
+			return true
+		}
 		d = chain.Check(&access.Request{
 			Method: x.r.Method, Host: x.r.Host, Path: x.r.URL.EscapedPath(), RawQuery: x.r.URL.RawQuery, Header: x.r.Header,
 			Client: x.client, TLS: x.r.TLS != nil, Now: x.row.Time,
@@ -127,6 +134,7 @@ func (x *exchange) allowed() bool {
 		x.target.Strip(d.StripQuery)
 		return true
 	}
+	x.target.Strip(d.StripQuery) // the row has no credentials
 	x.row.Refusal = d.Reason
 	refuse(&x.w, x.r, d, x.rule.CORS)
 	return false

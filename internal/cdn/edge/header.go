@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/weir-stream/weir/internal/cdn/cache/freshness"
@@ -115,21 +116,23 @@ func way(r *http.Request) http.Header {
 // introduce writes into a viewer's request what the origin is told of the viewer beside it. It is done before
 // the cache is asked, as answers may vary on it. What the viewer itself has written there is not believed.
 func introduce(r *http.Request, client netip.Addr, viewerHost bool) {
-	delete(r.Header, "Forwarded")
-	delete(r.Header, "X-Forwarded-For")
+	for name := range r.Header {
+		if slices.Contains(notBelieved, name) || strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Original-") ||
+			strings.HasPrefix(name, "X-Rewrite-") {
+			delete(r.Header, name)
+		}
+	}
 	if client.IsValid() {
 		r.Header["X-Forwarded-For"] = []string{client.String()}
 	}
-	for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Host"} {
-		delete(r.Header, name)
+	if viewerHost { // else it is not in the key, and whoever asks first would choose it for everybody
+		r.Header["X-Forwarded-Host"] = []string{r.Host}
 	}
-	if !viewerHost {
-		return // they are not in the key: whoever asks first would choose them for everybody
-	}
-	proto := "http"
-	if r.TLS != nil {
-		proto = "https"
-	}
-	r.Header["X-Forwarded-Proto"] = []string{proto}
-	r.Header["X-Forwarded-Host"] = []string{r.Host}
+}
+
+// notBelieved are fields in which proxies tell servers what they know of a viewer, or what is to be asked instead of
+// what the request line says. From a viewer they are an attempt.
+var notBelieved = []string{
+	"Forwarded", "X-Real-Ip", "X-Host", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip",
+	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Url-Scheme", "X-Scheme", "Front-End-Https",
 }

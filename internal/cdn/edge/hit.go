@@ -67,7 +67,7 @@ func (x *hit) answer(r *h1.Request, a *h1.Answer) bool {
 	path := text(r.Path)
 	t := h.table.Load()
 	rule := t.rules.of(path)
-	if rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil) || r.XForwardedFor != nil && len(t.cfg.TrustedProxies) > 0 {
+	if r.XForwardedFor != nil && len(t.cfg.TrustedProxies) > 0 {
 		return false
 	}
 	query := cmcd.StripQuery(text(r.Query))
@@ -87,7 +87,8 @@ func (x *hit) answer(r *h1.Request, a *h1.Answer) bool {
 			query = message.StripArguments(query, grant.StripQuery)
 		}
 	}
-	if rule.Bypass || !message.Plain(path) || !x.find(r, a, rule, grant, path, query) {
+	told := rule.ObeyRequests && (r.CacheControl != nil || r.Pragma != nil)
+	if rule.Bypass || told || !message.Plain(path) || !x.find(r, a, rule, grant, path, query) {
 		if grant.Allow {
 			r.Carry = grant // it counts, so it is not asked twice
 		}
@@ -206,18 +207,15 @@ func (x *hit) part(r *h1.Request, o *cache.Object) (message.Span, int, bool) {
 func (x *hit) head(r *h1.Request, a *h1.Answer, o *cache.Object, part message.Span, status int, now time.Time) bool {
 	switch status {
 	case http.StatusNotModified:
-		a.Head, a.NoBody = renderNotModified(o), true
+		a.Head, a.NoBody = rendered(o, 2, renderNotModified), true
 	case http.StatusPartialContent:
-		a.Head = renderPart(o, part)
+		a.Head = rendered(o, 1, renderPart)
+		a.Extra = strconv.AppendInt(append(a.Extra, "Content-Length: "...), part.End-part.Start, 10)
+		a.Extra = append(append(append(a.Extra, "\r\nContent-Range: "...), message.ContentRange(part, o.Length())...), "\r\n"...)
 	default:
-		head := o.Rendered.Load()
-		if head == nil {
-			rendered := render(o, status, o.Length())
-			head = &rendered
-			o.Rendered.Store(head)
-		}
-		a.Head = *head
+		a.Head = rendered(o, 0, render)
 	}
+	a.Dated = o.Header["Date"] != nil
 	a.Extra = append(a.Extra, "Age: "...)
 	a.Extra = strconv.AppendInt(a.Extra, int64(o.Age(now)/time.Second), 10)
 	a.Extra = append(a.Extra, "\r\nCache-Status: "...)
@@ -313,37 +311,48 @@ func tcpOf(t *h1.TCPInfo) telemetry.TCP {
 	}
 }
 
-// render returns an object's head: the status line and the fields that do not change.
-func render(o *cache.Object, status int, length int64) []byte {
-	b := make([]byte, 0, 512)
-	b = statusLine(b, status)
+// rendered returns what make renders of an object, from its place if that has been done before.
+func rendered(o *cache.Object, place int, render func(*cache.Object) []byte) []byte {
+	if head := o.Rendered[place].Load(); head != nil {
+		return *head
+	}
+	head := render(o)
+	o.Rendered[place].Store(&head)
+	return head
+}
+
+// render returns the head of a whole object: the status line and the fields that do not change.
+func render(o *cache.Object) []byte {
+	b := fields(statusLine(make([]byte, 0, 512), o.Status), o)
+	b = strconv.AppendInt(append(b, "Content-Length: "...), o.Length(), 10)
+	return append(b, "\r\n"...)
+}
+
+// renderPart returns the head of a part of an object, without what differs from part to part.
+func renderPart(o *cache.Object) []byte {
+	return fields(statusLine(make([]byte, 0, 512), http.StatusPartialContent), o)
+}
+
+func fields(b []byte, o *cache.Object) []byte {
 	for name, values := range o.Header {
-		if name == "Cache-Status" || name == "Date" || name == "Accept-Ranges" {
+		if name == "Cache-Status" || name == "Accept-Ranges" && o.Status == http.StatusOK {
 			continue
 		}
 		for _, value := range values {
 			b = field(b, name, value)
 		}
 	}
-	if status == http.StatusOK {
+	if o.Status == http.StatusOK {
 		b = field(b, "Accept-Ranges", acceptsRanges(o)[0])
 	}
-	b = append(b, "Content-Length: "...)
-	b = strconv.AppendInt(b, length, 10)
-	return append(b, "\r\n"...)
-}
-
-func renderPart(o *cache.Object, part message.Span) []byte {
-	b := render(o, http.StatusPartialContent, part.End-part.Start)
-	b = field(b, "Accept-Ranges", "bytes")
-	return field(b, "Content-Range", message.ContentRange(part, o.Length()))
+	return b
 }
 
 func renderNotModified(o *cache.Object) []byte {
 	b := statusLine(make([]byte, 0, 512), http.StatusNotModified)
 	for name, values := range o.Header {
 		switch {
-		case name == "Cache-Status", name == "Date", name == "Content-Type", name == "Content-Encoding", name == "Accept-Ranges":
+		case name == "Cache-Status", name == "Content-Type", name == "Content-Encoding", name == "Accept-Ranges":
 			continue
 		case name == "Last-Modified" && o.ETag != "":
 			continue // the ETag says more (RFC 9110 §15.4.5)

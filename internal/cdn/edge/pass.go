@@ -40,6 +40,7 @@ func (x *exchange) unsafe() {
 		if !freshness.Invalidates(x.r.Method, response.StatusCode) {
 			return
 		}
+		x.h.invalidate(x.target.Key) // which is not the URL's where that has credentials
 		target := *x.r.URL
 		target.Scheme, target.Host = "http", x.r.Host
 		host, _ := message.HostOf(x.r.Host, x.r.TLS != nil)

@@ -1,10 +1,17 @@
 package edge
 
 import (
+	"bufio"
+	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/weir-stream/weir/internal/cdn/access"
+	"github.com/weir-stream/weir/internal/cdn/access/network"
 	"github.com/weir-stream/weir/internal/cdn/cache"
 )
 
@@ -65,5 +72,53 @@ func TestAPrefetchOfNobody(t *testing.T) {
 	waitForFetches(t, hs, 2)
 	if got := hs.asked[1]; got.URL.Path != "/a/2" || got.Header.Get("Cookie") != "" {
 		t.Errorf("asked for %s", got.URL)
+	}
+}
+
+// What is protected is protected under every spelling, on both ways.
+func TestNoSpellingPassesTheAccessChain(t *testing.T) {
+	hs := newHarness(t, func(r *http.Request) (*http.Response, error) {
+		return reply(200, "of "+r.URL.EscapedPath(), "Cache-Control", "max-age=60"), nil
+	}, proxy)
+	cfg := access.DefaultConfig()
+	cfg.Rules = []access.RuleConfig{{Path: "/private/", Addresses: &network.Config{Allow: []string{"203.0.113.0/24"}}}}
+	chain, err := access.New(access.Settings{Config: cfg, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs.Handler.access = chain
+	address := serveLoop(t, hs)
+	for _, target := range []string{
+		"/private/a", "/x/../private/a", "//private/a", "/%70rivate/a", "/private/index.php/%252e%252e/%252e%252e/public/x", "/public/%2e%2e/private/a",
+	} {
+		if w := hs.get(target); w.Code != 403 {
+			t.Errorf("%s by the handler: %d", target, w.Code)
+		}
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, _, body := exchangeRaw(t, c, bufio.NewReader(c), "GET", target); !strings.HasPrefix(status, "403") {
+			t.Errorf("%s by the loop: %s %q", target, status, body)
+		}
+		c.Close()
+	}
+	if n := hs.fetches(); n != 0 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+}
+
+// A body that comes with GET says more than the key does.
+func TestAGetWithABodyIsForItsViewer(t *testing.T) {
+	hs := newHarness(t, func(r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		return reply(200, string(body), "Cache-Control", "max-age=60"), err
+	}, proxy)
+	for _, body := range []string{"one", "two"} {
+		w := httptest.NewRecorder()
+		hs.ServeHTTP(w, httptest.NewRequest("GET", "/search", strings.NewReader(body)))
+		if w.Body.String() != body {
+			t.Errorf("asked for %q, got %q", body, w.Body)
+		}
 	}
 }

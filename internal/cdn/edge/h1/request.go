@@ -61,6 +61,14 @@ func (r *Request) Fields() iter.Seq2[[]byte, []byte] {
 // Raw returns the head as it came, from the request line to the empty line. Path, Query and the fields lie in it.
 func (r *Request) Raw() []byte { return r.head }
 
+// ParseRequest reads a whole head as the loop does; false if that would not be served by it. It is for those who
+// want to try a [Hitter].
+func ParseRequest(head []byte) (*Request, bool) {
+	r := new(Request)
+	v, _ := r.parse(head, len(head))
+	return r, v == serve
+}
+
 type carryKey struct{}
 
 // Carried returns what the Hitter left to the Handler in the Carry of the request that ctx is of, nil if nothing.
@@ -80,6 +88,8 @@ type Answer struct {
 	// cheaper; elsewhere (TLS) Body is, so both are to be given.
 	FD             uintptr
 	Offset, Length int64
+	// Dated says that Head has a Date, which must not be made anew (RFC 9110 §6.6.1).
+	Dated bool
 	// NoBody says that nothing follows the head, as with 304 and 204. After HEAD nothing does anyway.
 	NoBody bool
 	// Pace bounds the rate of this connection, in bytes per second; 0 is no bound.

@@ -61,7 +61,10 @@ func (s *Server) releaseOutput(o *output) {
 // send writes the answer of a Hitter, and reports whether the connection can be used further.
 func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 	o := c.server.takeOutput()
-	head := append(append(o.buffer, a.Head...), c.server.date(c.now)...)
+	head := append(o.buffer, a.Head...)
+	if !a.Dated {
+		head = append(head, c.server.date(c.now)...)
+	}
 	if closing {
 		head = append(head, "Connection: close\r\n"...)
 	}
