@@ -52,7 +52,7 @@ func (p *prefetcher) announced(rule *Rule, t message.Target, grant access.Grant,
 			return
 		}
 		target, ok := beside(rule, t, next.Text)
-		if !ok || !p.covers(grant, t.Path, target.Path) {
+		if !ok || !p.sameRule(rule, target) || !p.covers(grant, t.Path, target.Path) {
 			p.h.metrics.prefetches.WithLabelValues("refused").Inc()
 			continue
 		}
@@ -100,6 +100,12 @@ func (p *prefetcher) covers(grant access.Grant, path, candidate string) bool {
 		return true
 	}
 	return chain.Covers(grant, path, candidate)
+}
+
+// sameRule reports whether what lies beside an object is under its rule. Under another it would be asked for in other
+// words than viewers ask in, and what nobody was told of would be kept for them.
+func (p *prefetcher) sameRule(rule *Rule, t message.Target) bool {
+	return p.h.table.Load().rules.of(message.CleanPath(t.Path)) == rule
 }
 
 // beside returns the target that a reference from t leads to, if it lies in t's folder or below it.
@@ -205,9 +211,12 @@ func (p *prefetcher) playlist(f *flight, o *cache.Object) {
 		return
 	}
 	for _, reference := range segmentsAhead(body) {
-		if t, ok := beside(f.rule, f.target, reference); ok {
-			p.object(f.rule, t)
+		t, ok := beside(f.rule, f.target, reference)
+		if !ok || !p.sameRule(f.rule, t) {
+			p.h.metrics.prefetches.WithLabelValues("refused").Inc()
+			continue
 		}
+		p.object(f.rule, t)
 	}
 }
 
