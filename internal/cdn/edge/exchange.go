@@ -34,6 +34,8 @@ type exchange struct {
 	status message.CacheStatus
 	fetch  *cache.Fetch
 	asked  transform.Asked // where the rule has compress
+	// control are the request's own directives, where they count.
+	control freshness.RequestControl
 	// follower says that the bytes come from another request's fetch.
 	follower bool
 	// broken says that the answer has been begun and cannot be ended.
@@ -97,8 +99,6 @@ func (x *exchange) answer() {
 		x.upgrade()
 	case x.rule.Bypass, x.rule.Forward == ForwardRequest && x.r.ContentLength != 0:
 		x.pass() // what a body asks for is in no key
-	case x.h.sliceBytes > 0 && x.r.Method == http.MethodGet && x.h.large.has(x.target.Key):
-		x.slices()
 	default:
 		x.lookUp()
 	}
@@ -142,22 +142,18 @@ func (x *exchange) allowed() bool {
 
 // lookUp asks the cache, and answers with what it says.
 func (x *exchange) lookUp() {
-	q := cache.Query{Key: x.target.Key, Now: x.row.Time}
-	if x.rule.Forward == ForwardRequest {
-		q.Header = x.r.Header
-	}
 	if x.rule.ObeyRequests {
-		q.Control = freshness.ParseRequest(x.r.Header)
-		if q.Control.NoStore {
+		x.control = freshness.ParseRequest(x.r.Header)
+		if x.control.NoStore {
 			x.pass()
 			return
 		}
-		q.Probe = q.Control.OnlyIfCached
 	}
-	if x.slicesFirst() {
+	if x.slicesAsked() {
 		x.slices()
 		return
 	}
+	q := x.query(x.target.Key, x.row.Time)
 	for again := 0; x.take(x.h.cache.Get(q)); again++ {
 		// The fetch that was waited for has brought another variant: now it is known what they are told
 		// apart by.
@@ -187,11 +183,16 @@ func (x *exchange) take(l cache.Lookup) bool {
 	case l.Fill != nil:
 		return x.wait(l)
 	default:
-		x.status.Forward = message.NotForwarded
-		x.status.Detail = "only-if-cached"
-		x.problem(http.StatusGatewayTimeout, "The object is not in the cache, and nothing else was asked for.")
+		x.notHeld()
 	}
 	return false
+}
+
+// notHeld answers a request that is for the cache only (RFC 9111 §5.2.1.7).
+func (x *exchange) notHeld() {
+	x.status.Forward = message.NotForwarded
+	x.status.Detail = "only-if-cached"
+	x.problem(http.StatusGatewayTimeout, "The object is not in the cache, and nothing else was asked for.")
 }
 
 // cached answers with an object that the cache had.

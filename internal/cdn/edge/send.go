@@ -187,18 +187,23 @@ func (x *exchange) brokenOff(o *cache.Object, err error) {
 	case x.r.Context().Err() != nil:
 		x.row.Aborted = true
 	case x.w.status == 0:
-		header := x.w.Header()
-		for name := range o.Header {
-			delete(header, name)
-		}
-		for _, name := range []string{"Age", "Cache-Status", "Content-Length", "Content-Range", "Accept-Ranges"} {
-			delete(header, name)
-		}
-		x.status.Stored, x.status.HasTTL = false, false
+		x.withdraw(o)
 		x.fail(err)
 	default:
 		x.broken = true
 	}
+}
+
+// withdraw takes back the head of an answer that was to be o and has not been written.
+func (x *exchange) withdraw(o *cache.Object) {
+	header := x.w.Header()
+	for name := range o.Header {
+		delete(header, name)
+	}
+	for _, name := range []string{"Age", "Cache-Status", "Content-Length", "Content-Range", "Accept-Ranges"} {
+		delete(header, name)
+	}
+	x.status.Stored, x.status.HasTTL = false, false
 }
 
 // output is the way to the viewer. It knows what was written on it.

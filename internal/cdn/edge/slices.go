@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -17,10 +18,12 @@ import (
 // own, fetched with a range request when it is wanted. So a range deep in a large object does not wait for
 // its beginning, and an object of which viewers see the beginning takes the room of the beginning.
 
-// errSliced says that an object is too large to be fetched whole, errWhole that it cannot be fetched in slices.
+// errSliced says that an object is too large to be fetched whole, errWhole that it cannot be had in slices.
 var (
 	errSliced = fmt.Errorf("%w: the object is too large to be kept in one piece", errOrigin)
-	errWhole  = fmt.Errorf("%w: the origin does not serve parts of the object", errOrigin)
+	errWhole  = fmt.Errorf("%w: the object cannot be kept in slices", errOrigin)
+	// errNotHeld says that a slice is not there, and that the origin is not to be asked.
+	errNotHeld = errors.New("the object is not held")
 )
 
 // sliceBytesOf returns the size of slices: as configured, or as large as the cache takes an object.
@@ -31,10 +34,24 @@ func sliceBytesOf(configured, maxObject int64) int64 {
 	return configured
 }
 
+// slicesAsked reports whether a request is to be answered with slices.
+func (x *exchange) slicesAsked() bool {
+	return x.h.sliceBytes > 0 && x.r.Method == http.MethodGet && (x.h.large.has(x.target.Key) || x.slicesFirst())
+}
+
+// query returns what the cache is asked for on behalf of the request.
+func (x *exchange) query(key string, now time.Time) cache.Query {
+	q := cache.Query{Key: key, Now: now, Control: x.control, Probe: x.control.OnlyIfCached}
+	if x.rule.Forward == ForwardRequest {
+		q.Header = x.r.Header
+	}
+	return q
+}
+
 // slicesFirst reports whether a request is better answered by slices although nothing is known of the object:
 // it wants a part, and the whole is not there.
 func (x *exchange) slicesFirst() bool {
-	if x.h.sliceBytes == 0 || x.rule.Live || x.r.Method != http.MethodGet || x.rule.Forward != ForwardObject || x.h.whole.has(x.target.Key) {
+	if x.rule.Live || x.rule.Forward != ForwardObject || x.h.whole.has(x.target.Key) {
 		return false
 	}
 	start, _, ok := rangeStart(x.r.Header.Get("Range"))
@@ -72,12 +89,16 @@ func (h *Handler) tooLarge(f *flight, response *http.Response) bool {
 		h.whole.has(f.target.Key) {
 		return false
 	}
-	strong := response.Header.Get("Etag") != "" && !strings.HasPrefix(response.Header.Get("Etag"), "W/")
-	if !strong && response.Header.Get("Last-Modified") == "" || response.Header.Get("Accept-Ranges") != "bytes" {
+	if !telling(response.Header) || response.Header.Get("Accept-Ranges") != "bytes" {
 		return false
 	}
 	h.large.add(f.target.Key)
 	return true
+}
+
+// telling reports whether slices with this header tell of which state of the object they are (RFC 9110 §15.3.7.3).
+func telling(header http.Header) bool {
+	return isStrong(header.Get("Etag")) || header.Get("Last-Modified") != ""
 }
 
 // slice reports whether an answer is the slice that was asked for. If it is something else that an error does not
@@ -94,7 +115,7 @@ func (h *Handler) slice(f *flight, response *http.Response) (bool, error) {
 	}
 	first := f.slice * h.sliceBytes
 	start, end, total, ok := parseContentRange(response.Header.Get("Content-Range"))
-	if !ok || total < 0 || start != first || end != min(first+h.sliceBytes, total) ||
+	if !ok || !telling(response.Header) || total < 0 || start != first || end != min(first+h.sliceBytes, total) ||
 		response.ContentLength >= 0 && response.ContentLength != end-start {
 		h.large.forget(f.target.Key)
 		h.whole.add(f.target.Key)
@@ -168,6 +189,11 @@ func (x *exchange) slices() {
 		case message.WholeObject:
 		}
 	}
+	if x.control.OnlyIfCached && !x.holds(part) {
+		x.withdraw(o)
+		x.notHeld()
+		return
+	}
 	header["Content-Length"] = []string{formatInt(part.End - part.Start)}
 	if x.r.Method == http.MethodHead {
 		x.w.WriteHeader(status)
@@ -194,14 +220,48 @@ func (x *exchange) slices() {
 	}
 }
 
-// sameObject reports whether two slices are of the same state of an object.
+// sameObject reports whether two slices are of the same state of an object. The length tells apart what was changed
+// twice within a second, of which the date is the same.
 func sameObject(a, b *cache.Object) bool {
-	return a.Status == b.Status && a.ETag == b.ETag && a.LastModified.Equal(b.LastModified)
+	return a.Status == b.Status && a.ETag == b.ETag && a.LastModified.Equal(b.LastModified) && totalOf(a) == totalOf(b)
+}
+
+// totalOf returns the length of the object that a slice is of, -1 if it is no slice.
+func totalOf(slice *cache.Object) int64 {
+	if _, _, total, ok := parseContentRange(slice.Header.Get("Content-Range")); ok {
+		return total
+	}
+	return -1
+}
+
+// holds reports whether all slices of a part are held, and may be served without asking the origin.
+func (x *exchange) holds(part message.Span) bool {
+	size := x.h.sliceBytes
+	for number := part.Start / size; number*size < part.End; number++ {
+		l := x.h.cache.Get(x.query(cache.SliceKey(x.target.Key, number), x.h.now()))
+		if l.Object == nil {
+			return false
+		}
+		l.Object.Release()
+	}
+	return true
 }
 
 // fetchSlice returns a slice, from the cache or from the origin. The caller releases it.
 func (x *exchange) fetchSlice(number int64) (*cache.Object, error) {
-	l := x.h.cache.Get(cache.Query{Key: cache.SliceKey(x.target.Key, number), Now: x.h.now()})
+	for range maxAgain {
+		o, err := x.trySlice(number)
+		if o == nil || x.rule.Forward != ForwardRequest || o.Matches(x.r.Header) {
+			return o, err
+		}
+		// Of another variant, as it turned out when it came: now it is known what they are told apart by.
+		o.Release()
+	}
+	return nil, errWhole
+}
+
+func (x *exchange) trySlice(number int64) (*cache.Object, error) {
+	l := x.h.cache.Get(x.query(cache.SliceKey(x.target.Key, number), x.h.now()))
 	if l.Object != nil {
 		if l.Leader {
 			close(x.leadSlice(l.Fill, number).gone)
@@ -214,6 +274,9 @@ func (x *exchange) fetchSlice(number int64) (*cache.Object, error) {
 	}
 	if l.Pass {
 		return nil, errWhole
+	}
+	if l.Fill == nil {
+		return nil, errNotHeld
 	}
 	reason := l.Reason
 	if reason == cdn.Cold && x.h.large.has(x.target.Key) {
@@ -260,7 +323,11 @@ func (x *exchange) leadSlice(fill *cache.Fill, number int64) *flight {
 
 // readAhead starts the fetch of a slice that will be wanted soon.
 func (x *exchange) readAhead(number int64) {
-	q := cache.Query{Key: cache.SliceKey(x.target.Key, number), Now: x.h.now(), Ahead: true}
+	if x.control.OnlyIfCached || x.control.NoCache {
+		return
+	}
+	q := x.query(cache.SliceKey(x.target.Key, number), x.h.now())
+	q.Ahead = true
 	l := x.h.cache.Get(q)
 	if l.Leader {
 		close(x.leadSlice(l.Fill, number).gone)
@@ -275,9 +342,13 @@ func (x *exchange) noSlice(err error) {
 	switch {
 	case x.r.Context().Err() != nil:
 		x.row.Aborted = true
-	case x.h.whole.has(x.target.Key):
+	case errors.Is(err, errNotHeld):
+		x.notHeld()
+	case x.h.whole.has(x.target.Key) && !x.h.large.has(x.target.Key):
 		x.status = message.CacheStatus{}
 		x.lookUp()
+	case errors.Is(err, errWhole):
+		x.pass() // it may not be kept, or there is no room for it
 	default:
 		x.fail(err)
 	}
