@@ -89,15 +89,15 @@ func (h *Handler) tooLarge(f *flight, response *http.Response) bool {
 		h.whole.has(f.target.Key) {
 		return false
 	}
-	if !telling(response.Header) || response.Header.Get("Accept-Ranges") != "bytes" {
+	if !validated(response.Header) || response.Header.Get("Accept-Ranges") != "bytes" {
 		return false
 	}
 	h.large.add(f.target.Key)
 	return true
 }
 
-// telling reports whether slices with this header tell of which state of the object they are (RFC 9110 §15.3.7.3).
-func telling(header http.Header) bool {
+// validated reports whether slices with this header tell of which state of the object they are (RFC 9110 §15.3.7.3).
+func validated(header http.Header) bool {
 	return isStrong(header.Get("Etag")) || header.Get("Last-Modified") != ""
 }
 
@@ -115,7 +115,7 @@ func (h *Handler) slice(f *flight, response *http.Response) (bool, error) {
 	}
 	first := f.slice * h.sliceBytes
 	start, end, total, ok := parseContentRange(response.Header.Get("Content-Range"))
-	if !ok || !telling(response.Header) || total < 0 || start != first || end != min(first+h.sliceBytes, total) ||
+	if !ok || !validated(response.Header) || total < 0 || start != first || end != min(first+h.sliceBytes, total) ||
 		response.ContentLength >= 0 && response.ContentLength != end-start {
 		h.large.forget(f.target.Key)
 		h.whole.add(f.target.Key)
