@@ -52,6 +52,9 @@ type Body struct {
 	// complete is set after the last change to anything below, so that readers of a complete body
 	// need no lock.
 	complete atomic.Bool
+	// lost is set before the body is taken out of the index because it has broken off or become a window:
+	// nobody may put it back.
+	lost atomic.Bool
 
 	mu      sync.Mutex
 	chunks  [][]byte
@@ -238,6 +241,7 @@ func (b *Body) publish(n int) {
 
 // becomeWindow takes the body out of the index, after which no new reader can find it.
 func (b *Body) becomeWindow() {
+	b.lost.Store(true)
 	b.cache.detach(b)
 	b.mu.Lock()
 	b.window = true

@@ -411,16 +411,18 @@ func (s *shard) insert(c *Cache, o *Object) []*Object {
 	return out
 }
 
-// detach takes the object with this body out of the index.
+// detach takes the objects with this body out of the index: there are two if the origin has renewed one and said that
+// it is another variant.
 func (c *Cache) detach(b *Body) {
 	s := c.shard(b.key)
+	var out []*Object
 	s.mu.Lock()
-	o := s.find(b)
-	if o != nil {
+	for o := s.find(b); o != nil; o = s.find(b) {
 		s.index[b.key].drop(s, b.key, o)
+		out = append(out, o)
 	}
 	s.mu.Unlock()
-	if o != nil {
+	for _, o := range out {
 		o.letGo()
 	}
 }

@@ -326,6 +326,9 @@ func (c *Cache) takeIn(s *shard, o *Object, b *Body) bool {
 
 func (b *Body) onDisk() bool { return b.record != nil }
 
+// isLost reports whether the body is of no use to anybody who does not read it already.
+func (b *Body) isLost() bool { return b.lost.Load() || b.onDisk() && b.tier.gone.Load() }
+
 // atHand reports whether the body can be read without looking at the disk's checksums first.
 func (b *Body) atHand() bool { return !b.onDisk() || b.region.Load() != nil }
 

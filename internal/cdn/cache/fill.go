@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn"
@@ -13,6 +12,10 @@ import (
 
 // ErrNoRoom says that an object is too large to be kept, or that all room is taken by objects in use.
 var ErrNoRoom = errors.New("the cache has no room for the object")
+
+// ErrLost says that the body of an object broke off, or outgrew the cache, before the origin said that it is unchanged.
+// Who waited for that asks anew.
+var ErrLost = errors.New("the object that was renewed is gone")
 
 // Fill is the getting of one key. Whoever leads it ends it with exactly one of Store, Revalidated, Fail
 // and Pass; all who wait for it are told the same.
@@ -121,25 +124,35 @@ func (f *Fill) Store(h Head) (*Object, error) {
 // that it is unchanged (RFC 9111 §4.3.4).
 func (f *Fill) Revalidated(h Head) {
 	c := f.cache
-	old := f.stale
-	h.Live = old.live
-	o := newObject(f.id.key, h, old.body)
+	h.Live = f.stale.live
+	o := newObject(f.id.key, h, f.stale.body)
 	o.checked = f.generation
 	f.end(Outcome{Object: o, Fetch: h.Fetch}, func() []*Object {
+		held := f.indexed()
+		if held != nil {
+			o.body = held.body // which may have gone to disk meanwhile
+		}
+		if o.body.isLost() {
+			f.outcome = Outcome{Err: ErrLost, Fetch: h.Fetch}
+			return f.dropStale()
+		}
 		o.body.refs.Add(int32(f.waiting))
 		if !h.Store || f.invalidated || c.purges.hit(o.key, h.Tags, f.generation) {
 			return f.dropStale()
 		}
 		f.outcome.Stored = true
-		o.body.refs.Add(1)
-		if b := old.backup; b != nil && f.indexed() {
+		o.body.refs.Add(2) // the index, and keep
+		if held != nil && held.backup != nil {
 			// The record on disk has the old head: after a restart it is revalidated again.
-			b.refs.Add(1)
-			o.backup = b
+			held.backup.refs.Add(1)
+			o.backup = held.backup
 		}
-		c.keep(o) // if it is in memory only, and has now a lifetime that is worth it
 		return f.shard.insert(c, o)
 	})
+	if f.outcome.Stored {
+		c.keep(o) // if it is in memory only, and has now a lifetime that is worth it
+		o.body.release()
+	}
 }
 
 // Fail ends the fill with an error, or with the stale object if that may be served now.
@@ -150,7 +163,7 @@ func (f *Fill) Fail(err error, fetch *Fetch, now time.Time) {
 	}
 	f.end(Outcome{Object: f.stale, Stale: true, Err: err, Fetch: fetch}, func() []*Object {
 		f.stale.body.refs.Add(int32(f.waiting))
-		if f.indexed() {
+		if f.indexed() != nil {
 			f.shard.index[f.id.key].retry = now.Add(retryTime)
 		}
 		return nil
@@ -159,7 +172,7 @@ func (f *Fill) Fail(err error, fetch *Fetch, now time.Time) {
 
 // CanServeStale reports whether the stale object may be served at now because the origin fails.
 func (f *Fill) CanServeStale(now time.Time) bool {
-	return f.stale != nil && f.stale.freshness().UsableOnError(now, freshness.RequestControl{})
+	return f.stale != nil && !f.stale.body.lost.Load() && f.stale.freshness().UsableOnError(now, freshness.RequestControl{})
 }
 
 // Pass ends the fill with an answer that is not shared, and makes that known for a while.
@@ -171,18 +184,28 @@ func (f *Fill) Pass(fetch *Fetch, now time.Time) {
 	})
 }
 
-// indexed reports whether the stale object is still in the index. Called with the lock held.
-func (f *Fill) indexed() bool {
+// indexed returns the stale object as it is in the index now, where its body may have gone to disk since the fill
+// began; nil if it is not there any more. Called with the lock held.
+func (f *Fill) indexed() *Object {
 	e := f.shard.index[f.id.key]
-	return e != nil && f.stale != nil && slices.Contains(e.variants, f.stale)
+	if e == nil || f.stale == nil {
+		return nil
+	}
+	for _, o := range e.variants {
+		if o.is(f.stale) {
+			return o
+		}
+	}
+	return nil
 }
 
 func (f *Fill) dropStale() []*Object {
-	if !f.indexed() {
+	o := f.indexed()
+	if o == nil {
 		return nil
 	}
-	f.shard.index[f.id.key].drop(f.shard, f.id.key, f.stale)
-	return []*Object{f.stale}
+	f.shard.index[f.id.key].drop(f.shard, f.id.key, o)
+	return []*Object{o}
 }
 
 // end publishes the outcome, after publish has been called with the lock held. What that returns is out

@@ -102,6 +102,9 @@ func (o *Object) on(b *Body) *Object {
 	return &n
 }
 
+// is reports whether both are one answer of the origin, the bodies of which may lie in different places.
+func (o *Object) is(p *Object) bool { return o.softened == p.softened }
+
 // freshness is Freshness, or what a soft purge has left of it.
 func (o *Object) freshness() freshness.Freshness {
 	if at := o.softened.Load(); at != 0 {
@@ -200,6 +203,7 @@ func (o *Object) FillFrom(ctx context.Context, r io.Reader) error {
 	c := o.body.cache
 	err := o.body.fill(ctx, r)
 	if err != nil {
+		o.body.lost.Store(true)
 		c.detach(o.body)
 		err = fmt.Errorf("fill %q: %w", o.key, err)
 	} else {

@@ -255,6 +255,8 @@ func (x *exchange) wait(l cache.Lookup) bool {
 	switch {
 	case out.Pass:
 		x.notShared(f)
+	case out.Object == nil && errors.Is(out.Err, cache.ErrLost):
+		return true
 	case out.Object == nil && errors.Is(out.Err, errSliced):
 		x.slices()
 	case out.Object == nil && errors.Is(out.Err, errWhole):
