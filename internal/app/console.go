@@ -23,7 +23,7 @@ func newConsole(n *node) (*consoleRole, error) {
 		Addresses: func(host string) rest.Addresses { return n.addresses().from(host) },
 		Examine:   examineCMCD,
 		Silencer:  n.telemetry.collector,
-		Purger:    purger{n.fleet.purges},
+		Purger:    purger{n.fleet},
 		Version:   version, Log: n.log.With("part", "rest"),
 	})
 	if err != nil {

@@ -192,7 +192,7 @@ func tryEverything(ctx context.Context, c config.Config) (err error) {
 	c.Public = httpserver.DefaultConfig("127.0.0.1:0")
 	c.Private = httpserver.DefaultConfig("127.0.0.1:0")
 	c.Live.RTMP.Address = "127.0.0.1:0"
-	n, err := newNode(ctx, c, true, slog.New(slog.DiscardHandler))
+	n, err := newNode(ctx, c, true, &process{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -32,6 +34,9 @@ type edgeRole struct {
 	cache  *cache.Cache
 	edge   *edge.Handler
 	access *access.Chain
+	usual  []edge.Rule // if the configuration has none
+	log    *slog.Logger
+	late   atomic.Bool // the folder is still another process's
 }
 
 // edgeSource is where an edge gets objects from, and what it does with its rows.
@@ -40,38 +45,35 @@ type edgeSource struct {
 	trace   func(context.Context) (context.Context, func() (name, address string))
 	looped  func(http.Header) bool // whether a request has been here before; nil: it cannot
 	rules   []edge.Rule            // if the configuration has none
-	observe func(telemetry.Request)
+	observe func(*telemetry.Request)
 }
 
 func newEdge(n *node, s edgeSource) (*edgeRole, error) {
 	c := n.config.CDN
 	log := n.log.With("part", "edge")
-	objects, err := cache.New(cache.Settings{Config: c.Cache, Dir: filepath.Join(n.config.Data, "cache"), Log: log, Registerer: n.registry})
+	objects, err := cache.New(cache.Settings{Config: c.Cache, Dir: filepath.Join(n.config.Data, "cache"), Later: true, Log: log, Registerer: n.registry})
 	if err != nil {
 		return nil, err
 	}
 	n.ended = append(n.ended, objects.Close)
-	if len(c.Edge.Rules) == 0 {
-		c.Edge.Rules = s.rules
-	}
-	chain, err := access.New(access.Settings{Config: c.Access, Log: n.log.With("part", "access"), Registerer: n.registry})
-	if err != nil {
+	r := &edgeRole{cache: objects, usual: s.rules, log: log}
+	c.Edge.Rules = r.rules(c)
+	if r.access, err = access.New(access.Settings{Config: c.Access, Log: n.log.With("part", "access"), Registerer: n.registry}); err != nil {
 		return nil, err
 	}
-	proxy, err := edge.New(edge.Settings{
-		Config: c.Edge, ID: n.config.Node.ID, Access: chain, Looped: s.looped,
+	if r.edge, err = edge.New(edge.Settings{
+		Config: c.Edge, ID: n.config.Node.ID, Access: r.access, Looped: s.looped,
 		Origin: s.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"}, Trace: s.trace,
 		Cache: objects, Observe: s.observe, Log: log, Registerer: n.registry,
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	return &edgeRole{cache: objects, edge: proxy, access: chain}, nil
+	return r, nil
 }
 
 // add starts the cache before the edge, and closes it after the edge has ended.
 func (r *edgeRole) add(g *lifecycle.Group) {
-	g.Add(lifecycle.Closer("cache folder", r.cache.Close))
+	g.Add(lifecycle.Service("cache folder", r.keepFolder))
 	g.Add(lifecycle.Service("cache", r.cache.Run))
 	g.Add(lifecycle.Service("edge", r.edge.Run))
 }
@@ -115,7 +117,7 @@ func (n *node) publicHandler() http.Handler {
 
 // edgeConsole is the private listener's of an edge alone.
 func (n *node) edgeConsole() (http.Handler, error) {
-	api, err := rest.NewEdge(rest.Settings{Purger: purger{n.fleet.purges}, Version: version, Log: n.log.With("part", "rest")})
+	api, err := rest.NewEdge(rest.Settings{Purger: purger{n.fleet}, Version: version, Log: n.log.With("part", "rest")})
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +136,16 @@ func (n *node) addHealth(mux *http.ServeMux) {
 		if !n.group.Ready() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"ready": n.group.Ready(), "parts": n.group.Status()})
+		_ = json.NewEncoder(w).Encode(readiness{Ready: n.group.Ready(), PurgesCurrent: n.fleet.purges.Current(), Parts: n.group.Status()})
 	})
+}
+
+// readiness is what /readyz says. A node that does not hear of purges serves: whether viewers are to be kept from it,
+// is for who asks to judge, as all nodes may be cut off from the bus at the same time.
+type readiness struct {
+	Ready         bool               `json:"ready"`
+	PurgesCurrent bool               `json:"purges_current"`
+	Parts         []lifecycle.Status `json:"parts"`
 }
 
 // counted ends the rows of an edge alone: what they say is in its metrics already. The bus to a fleet's store is

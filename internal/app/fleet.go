@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn/purge"
@@ -14,11 +15,14 @@ import (
 type fleetRole struct {
 	server *natsserver.Server // nil: this node is alone
 	purges *purge.Service
+	alone  bool        // no bus tells another process of this node what this one is told
+	open   atomic.Bool // purges are taken, which counts for a node that is alone
 }
 
 func newFleet(n *node) (*fleetRole, error) {
 	c := n.config
-	r := new(fleetRole)
+	r := &fleetRole{alone: !c.Bus.Shared()}
+	r.open.Store(!n.process.takesOver)
 	settings := purge.Settings{
 		Config: c.CDN.Purge, Node: c.Node.ID, Apply: n.edge.cache, Dir: filepath.Join(c.Data, "purge"),
 		Log: n.log.With("part", "purge"), Registerer: n.registry,

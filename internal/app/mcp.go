@@ -28,8 +28,9 @@ about sessions and metrics. Start 'weir serve' first.`,
 			if url == "" {
 				url = "http://" + dialable(c.Private.Address) + "/mcp"
 			}
+			log, _ := newLog(c.Log, stderr)
 			return mcp.Proxy(cmd.Context(), mcp.ProxySettings{
-				Endpoint: url, In: os.Stdin, Out: nopCloser{stdout}, Version: version, Log: newLog(c.Log, stderr),
+				Endpoint: url, In: os.Stdin, Out: nopCloser{stdout}, Version: version, Log: log,
 			})
 		},
 	}

@@ -27,7 +27,9 @@ import (
 
 // node is the running program: every role on one machine.
 type node struct {
-	config   config.Config
+	config   config.Config // as it was at the start
+	current  config.Config // as it was read last, where that counts without a restart; for the one who reloads
+	process  *process
 	log      *slog.Logger
 	registry *prometheus.Registry
 	group    *lifecycle.Group
@@ -44,7 +46,8 @@ type node struct {
 	public    *httpserver.Server
 	private   *httpserver.Server
 
-	endRequests func() // ends what viewers wait for
+	endRequests func()        // ends what viewers wait for
+	retired     chan struct{} // closed when a successor serves
 
 	testChannel *ffmpeg.Abilities // nil: none is wanted
 	ended       []func() error    // gives back what was taken before Run, last first
@@ -52,8 +55,11 @@ type node struct {
 
 // newNode constructs every part and takes the addresses, so that whatever cannot work is an error
 // here, before anything runs. With testChannel it also makes sure that ffmpeg can make one.
-func newNode(ctx context.Context, c config.Config, testChannel bool, log *slog.Logger) (_ *node, err error) {
-	n := &node{config: c, log: log, registry: prometheus.NewRegistry(), group: lifecycle.NewGroup(log)}
+func newNode(ctx context.Context, c config.Config, testChannel bool, p *process) (_ *node, err error) {
+	n := &node{
+		config: c, current: c, process: p, log: p.log, registry: prometheus.NewRegistry(), group: lifecycle.NewGroup(p.log),
+		retired: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			n.giveBack()
@@ -75,12 +81,12 @@ func newNode(ctx context.Context, c config.Config, testChannel bool, log *slog.L
 	if c.Role == config.RoleEdge {
 		return n, n.buildEdge(ctx)
 	}
-	return n, n.buildAll()
+	return n, n.buildAll(ctx)
 }
 
 // buildAll constructs everything: from where records rest to where frames come from, with the arrows of the
 // data.
-func (n *node) buildAll() (err error) {
+func (n *node) buildAll(ctx context.Context) (err error) {
 	c := n.config
 	if n.telemetry, err = newTelemetry(n); err != nil {
 		return err
@@ -96,6 +102,11 @@ func (n *node) buildAll() (err error) {
 		return err
 	}
 	if n.fleet, err = newFleet(n); err != nil {
+		return err
+	}
+	// After the position in the log of purges has been read: what another process is told from then on, it leaves in
+	// the folder.
+	if err = n.edge.open(ctx, n.process.takesOver); err != nil {
 		return err
 	}
 	if n.pages, err = newPages(n); err != nil {
@@ -115,7 +126,7 @@ func (n *node) buildAll() (err error) {
 }
 
 // buildEdge constructs an edge alone, in front of origins that are elsewhere.
-func (n *node) buildEdge(_ context.Context) (err error) {
+func (n *node) buildEdge(ctx context.Context) (err error) {
 	c := n.config
 	if n.upstream, err = upstream.New(upstream.Settings{
 		Config: c.CDN.Upstream, ID: c.Node.ID, Log: n.log.With("part", "upstream"), Registerer: n.registry,
@@ -132,6 +143,11 @@ func (n *node) buildEdge(_ context.Context) (err error) {
 	if n.fleet, err = newFleet(n); err != nil {
 		return err
 	}
+	// After the position in the log of purges has been read: what another process is told from then on, it leaves in
+	// the folder.
+	if err = n.edge.open(ctx, n.process.takesOver); err != nil {
+		return err
+	}
 	if n.public, err = n.viewers(n.edge.edge); err != nil {
 		return err
 	}
@@ -143,7 +159,7 @@ func (n *node) buildEdge(_ context.Context) (err error) {
 		return err
 	}
 	n.group.Add(lifecycle.Service("bus", n.rows.Run))
-	n.group.Add(lifecycle.Service("private listener", n.private.Run))
+	n.group.Add(lifecycle.Service("private listener", n.privatePart))
 	n.edge.add(n.group)
 	n.fleet.add(n.group)
 	n.group.Add(lifecycle.Service("upstream", n.upstream.Run))
@@ -189,10 +205,14 @@ func (c capped) ServeConn(ctx context.Context, conn net.Conn) net.Conn {
 }
 
 func (n *node) listener(name string, c httpserver.Config, handler http.Handler, conns httpserver.ConnHandler) (*httpserver.Server, error) {
-	server, err := httpserver.New(httpserver.Settings{
+	settings := httpserver.Settings{
 		Config: c, Handler: handler, Conns: conns, Log: n.log.With("listener", name), Data: filepath.Join(n.config.Data, "certificates"),
 		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"listener": name}, n.registry),
-	})
+	}
+	if n.process.sockets != nil {
+		settings.Sockets = n.process.sockets
+	}
+	server, err := httpserver.New(settings)
 	if err != nil {
 		return nil, fmt.Errorf("%s listener: %w", name, err)
 	}

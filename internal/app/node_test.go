@@ -19,7 +19,7 @@ func testNode(t *testing.T) *node {
 	c := config.Default()
 	c.Data = t.TempDir()
 	c.Public.Address, c.Private.Address, c.Live.RTMP.Address = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	n, err := newNode(t.Context(), c, false, slog.New(slog.DiscardHandler))
+	n, err := newNode(t.Context(), c, false, &process{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,13 +65,13 @@ func TestAnAddressInUse(t *testing.T) {
 	c.Data = t.TempDir()
 	c.Public.Address, c.Live.RTMP.Address = "127.0.0.1:0", "127.0.0.1:0"
 	c.Private.Address = taken.Addr().String()
-	_, err = newNode(t.Context(), c, false, slog.New(slog.DiscardHandler))
+	_, err = newNode(t.Context(), c, false, &process{log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "private listener: listen on "+taken.Addr().String()) {
 		t.Fatalf("err = %v", err)
 	}
 	// The store was opened before; it must be closed again, for only one process may have it.
 	c.Private.Address = "127.0.0.1:0"
-	n, err := newNode(t.Context(), c, false, slog.New(slog.DiscardHandler))
+	n, err := newNode(t.Context(), c, false, &process{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("after a failed start: %v", err)
 	}

@@ -20,14 +20,21 @@ import (
 )
 
 // purger shows the API this node's part in purges.
-type purger struct{ service *purge.Service }
+type purger struct{ fleet *fleetRole }
 
 var _ rest.Purger = purger{}
 
 // Purge has the form that the API wants.
 func (p purger) Purge(ctx context.Context, purges []cdn.Purge) []rest.PurgeOutcome {
 	outcomes := make([]rest.PurgeOutcome, len(purges))
-	for i, o := range p.service.PurgeMany(ctx, purges) {
+	if p.fleet.alone && !p.fleet.open.Load() {
+		// One process of the node would hear of it, and the other serve what was purged.
+		for i := range outcomes {
+			outcomes[i].Err = errHandover
+		}
+		return outcomes
+	}
+	for i, o := range p.fleet.purges.PurgeMany(ctx, purges) {
 		r := o.Result
 		outcomes[i] = rest.PurgeOutcome{ID: r.ID, Sequence: r.Sequence, Confirmed: r.Confirmed, Missing: r.Missing, Err: o.Err}
 	}

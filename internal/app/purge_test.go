@@ -87,7 +87,7 @@ func TestPurgeCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := purgeAPI(t, purger{service})
+	address := purgeAPI(t, purger{&fleetRole{purges: service}})
 	out, err := runPurge(t, address, "--url", "/a?b=c", "--url", "https://cdn.example:8443/x.png?v=2", "--prefix", "/vod/", "--host", "h", "--tag", "sport", "--soft")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
