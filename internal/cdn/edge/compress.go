@@ -27,6 +27,8 @@ const (
 	// wholeEncoding is the size up to which a body is encoded before any of it is sent. It is then denser, and its
 	// length is known.
 	wholeEncoding = 1 << 20
+	// awaitedEncoding is the size up to which a body that is still growing is waited for.
+	awaitedEncoding = 64 << 10
 	// denseTTL is the lifetime from which it is worth it to encode densely.
 	denseTTL = time.Minute
 	// pieceBytes is how much of a body is encoded at once.
@@ -128,24 +130,43 @@ func (h *Handler) encode(fill *cache.Fill, o *cache.Object, plan transform.Plan,
 	switch {
 	case stale != nil && stale.Status == o.Status && isStrong(o.ETag) && stale.ETag == header.Get("Etag") && stale.Complete():
 		fill.Revalidated(head) // the same bytes, so the same encoding
-	case o.Complete() && o.Length() <= wholeEncoding && o.Whole() != nil:
-		h.encodeWhole(fill, o, plan, head)
-	default:
+	case !h.encodeWhole(fill, o, plan, head):
 		h.encodeStream(fill, o, plan, head)
 	}
 }
 
+// bodyOf returns the body of an object that is small enough, and copied unless it is there; nil of others. To read it
+// may be a fault.
+func (h *Handler) bodyOf(o *cache.Object) ([]byte, error) {
+	length := o.Length()
+	switch {
+	case o.Complete() && length <= wholeEncoding:
+		return o.Whole(), nil
+	case length < 0 || length > awaitedEncoding:
+		return nil, nil
+	}
+	r := &objectReader{ctx: h.ctx, reader: o.Open(0, -1)}
+	defer r.reader.Close()
+	return io.ReadAll(r)
+}
+
 func isStrong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
 
-func (h *Handler) encodeWhole(fill *cache.Fill, o *cache.Object, plan transform.Plan, head cache.Head) {
+// encodeWhole is false for objects that are too large.
+func (h *Handler) encodeWhole(fill *cache.Fill, o *cache.Object, plan transform.Plan, head cache.Head) bool {
+	source, err := h.bodyOf(o)
+	if err == nil && source == nil {
+		return false
+	}
 	effort := transform.Dynamic
 	if !head.Live && o.TTL(h.now()) >= denseTTL {
 		effort = transform.Static
 	}
 	var body []byte
-	var err error
 	fault := segment.Guard(func() {
-		source := o.Whole()
+		if err != nil {
+			return
+		}
 		if plan.Decode != "" {
 			if source, err = h.compressor.Decoded(nil, source, plan.Decode, h.maxObject); err != nil {
 				return
@@ -168,7 +189,7 @@ func (h *Handler) encodeWhole(fill *cache.Fill, o *cache.Object, plan transform.
 	if err = cmp.Or(fault, err); err != nil {
 		h.log.Debug("an object could not be encoded", "error", err)
 		fill.Pass(o.Fetch, h.now())
-		return
+		return true
 	}
 	head.Length = int64(len(body))
 	if e, err := fill.Store(head); err != nil {
@@ -176,6 +197,7 @@ func (h *Handler) encodeWhole(fill *cache.Fill, o *cache.Object, plan transform.
 	} else if err := e.FillFrom(h.ctx, bytes.NewReader(body)); err != nil {
 		h.log.Debug("an encoding broke off", "error", err)
 	}
+	return true
 }
 
 // encodeStream encodes an object that is large, or still growing, for all who want it at the same time.

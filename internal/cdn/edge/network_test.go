@@ -14,7 +14,7 @@ import (
 )
 
 // newNetworkEdge puts a real edge before a real origin, over real connections.
-func newNetworkEdge(t *testing.T, origin http.HandlerFunc) (*harness, *httptest.Server) {
+func newNetworkEdge(t *testing.T, origin http.HandlerFunc, change ...func(*Config, *cache.Config)) (*harness, *httptest.Server) {
 	server := httptest.NewServer(origin)
 	transport := &http.Transport{}
 	base, err := url.Parse(server.URL + "/base")
@@ -23,7 +23,7 @@ func newNetworkEdge(t *testing.T, origin http.HandlerFunc) (*harness, *httptest.
 	}
 	// Cleanups run from the last: the edge ends before its origin.
 	t.Cleanup(func() { transport.CloseIdleConnections(); server.Close() })
-	hs := newHarness(t, transport.RoundTrip)
+	hs := newHarness(t, transport.RoundTrip, change...)
 	hs.originURL = base
 	return hs, serve(t, hs)
 }

@@ -62,7 +62,7 @@ func (x *exchange) upgrade() {
 		if x.fetch != nil && x.fetch.Status != 0 {
 			x.fetch.End(x.h.now().Sub(x.fetch.Started))
 		}
-		switch p := recover(); p { //nolint:errorlint // this very value says that an answer has broken off
+		switch p := recover(); p { // http.ErrAbortHandler itself says that an answer has broken off
 		case nil:
 		case http.ErrAbortHandler:
 			x.broken = true
