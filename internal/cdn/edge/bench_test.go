@@ -38,7 +38,7 @@ func contender(b *testing.B, size int) []struct {
 		w.Body, w.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(size)
 		return w, nil
 	})
-	hs.observe = func(telemetry.Request) {}
+	hs.observe = func(*telemetry.Request) {}
 	hs.get("/live/a/object.m4s")
 	plain := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "video/mp4")

@@ -43,8 +43,8 @@ type Settings struct {
 	Looped func(http.Header) bool
 	Access Access // nil: everybody may have everything
 	// Observe is given one row per request, preflights excepted, after the last byte. It must not
-	// block. It may be nil.
-	Observe    func(telemetry.Request)
+	// block, nor keep the row, which is used again. It may be nil.
+	Observe    func(*telemetry.Request)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	// Now is the clock; nil is time.Now.
@@ -75,7 +75,7 @@ type Handler struct {
 	looped     func(http.Header) bool
 	compressor *transform.Compressor
 	hop        []byte // id as CMSD has it
-	observe    func(telemetry.Request)
+	observe    func(*telemetry.Request)
 	log        *slog.Logger
 	quiet      *log.Logger // what a proxy of the standard library has to say
 	metrics    *metrics
@@ -146,7 +146,7 @@ func New(s Settings) (*Handler, error) {
 		h.via = []string{"1.1 " + s.ID}
 	}
 	if h.observe == nil {
-		h.observe = func(telemetry.Request) {}
+		h.observe = func(*telemetry.Request) {}
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

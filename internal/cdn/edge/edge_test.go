@@ -73,9 +73,9 @@ func newHarness(t testing.TB, origin originFunc, change ...func(*Config, *cache.
 			hs.mu.Unlock()
 			return origin(r)
 		}),
-		Observe: func(row telemetry.Request) {
+		Observe: func(row *telemetry.Request) {
 			hs.mu.Lock()
-			hs.rows = append(hs.rows, row)
+			hs.rows = append(hs.rows, *row)
 			hs.mu.Unlock()
 		},
 	})

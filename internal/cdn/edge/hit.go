@@ -241,10 +241,9 @@ func (x *hit) head(r *h1.Request, a *h1.Answer, o *cache.Object, part message.Sp
 // record notes what the row needs of the request, which will be gone when the answer has been sent.
 func (x *hit) record(r *h1.Request, path string, grant access.Decision, query string, status int, now time.Time) {
 	row := &x.row
-	*row = telemetry.Request{
-		Time: now, Client: r.Remote.Addr().Unmap().WithZone(""), ClientPort: r.Remote.Port(), Proto: "HTTP/1.1",
-		Status: status, CacheStatus: string(cdn.Hit), Tenant: grant.Grant.Tenant,
-	}
+	*row = telemetry.Request{} // and then one by one, as a literal would be made on the stack and copied
+	row.Time, row.Client, row.ClientPort, row.Proto = now, r.Remote.Addr().Unmap().WithZone(""), r.Remote.Port(), "HTTP/1.1"
+	row.Status, row.CacheStatus, row.Tenant = status, string(cdn.Hit), grant.Grant.Tenant
 	if status != http.StatusNotModified {
 		row.ContentType = x.object.Header.Get("Content-Type")
 	}

@@ -185,7 +185,7 @@ func TestAHitMakesLittle(t *testing.T) {
 	hs := newHarness(t, func(*http.Request) (*http.Response, error) {
 		return reply(200, strings.Repeat("x", 1024), "Cache-Control", "max-age=60", "Etag", `"1"`), nil
 	})
-	hs.observe = func(telemetry.Request) {}
+	hs.observe = func(*telemetry.Request) {}
 	hs.get("/vod/film/v1/seg-7.m4s")
 	hs.get("/vod/film/v1/seg-8.m4s") // which the player announces
 	r := hitRequest()
@@ -223,7 +223,7 @@ func BenchmarkHit(b *testing.B) {
 			hs := newHarness(b, func(*http.Request) (*http.Response, error) {
 				return reply(200, strings.Repeat("x", 1024), "Cache-Control", "max-age=60", "Etag", `"1"`), nil
 			})
-			hs.observe = func(telemetry.Request) {}
+			hs.observe = func(*telemetry.Request) {}
 			hs.get("/vod/film/v1/seg-7.m4s")
 			hs.get("/vod/film/v1/seg-8.m4s") // which the player announces
 			query := ""

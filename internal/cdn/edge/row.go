@@ -59,7 +59,7 @@ func (h *Handler) report(row *telemetry.Request) {
 	row.Stream = message.StreamOf(row.Path)
 	row.Kind = string(cdn.KindOf(row.Path))
 	h.metrics.answered(row)
-	h.observe(*row)
+	h.observe(row)
 }
 
 // newID returns a UUIDv7 of the time (RFC 9562 §5.7). It asks neither a lock nor the kernel, as uuid.NewV7 does: that is

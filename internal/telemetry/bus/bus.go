@@ -67,8 +67,8 @@ func (b *Bus) Subscribe(name string, sink telemetry.Sink) {
 	b.sinks = append(b.sinks, newSinkQueue(b, name, sink))
 }
 
-// Request hands a request to the bus. It never blocks, and drops and counts what finds no room.
-func (b *Bus) Request(r telemetry.Request) {
+// Request hands a copy of a request to the bus. It never blocks, and drops and counts what finds no room.
+func (b *Bus) Request(r *telemetry.Request) {
 	b.requests.Inc()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,7 +78,7 @@ func (b *Bus) Request(r telemetry.Request) {
 		}
 		return
 	}
-	b.open.Requests = append(b.open.Requests, r)
+	b.open.Requests = append(b.open.Requests, *r)
 	b.closeIfFull()
 }
 

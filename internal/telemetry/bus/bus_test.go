@@ -78,7 +78,7 @@ func TestABatchClosesByAge(t *testing.T) {
 		b.Subscribe("s", sink)
 		stop := start(t, b)
 		sent := time.Now()
-		b.Request(telemetry.Request{})
+		b.Request(&telemetry.Request{})
 		time.Sleep(b.config.BatchAge)
 		synctest.Wait()
 		if len(sink.at) != 1 || sink.at[0].Sub(sent) > b.config.BatchAge {
@@ -114,7 +114,7 @@ func TestABacklogIsTakenInLargerPieces(t *testing.T) {
 		sink := &recorder{}
 		b.Subscribe("s", sink)
 		for range 24 * b.config.BatchRecords {
-			b.Request(telemetry.Request{})
+			b.Request(&telemetry.Request{})
 		}
 		stop := start(t, b)
 		synctest.Wait()
@@ -130,7 +130,7 @@ func TestRequestsMakeRoomForReports(t *testing.T) {
 	b := newBus(t, func(c *Config) { c.QueueRecords, c.BatchRecords = 400, 10 })
 	b.Subscribe("s", &recorder{})
 	for range 1000 {
-		b.Request(telemetry.Request{})
+		b.Request(&telemetry.Request{})
 	}
 	if load := b.Load(); load != 0.75 || b.Dropped() != 700 {
 		t.Errorf("load %v with %d requests dropped, want 0.75 and 700", load, b.Dropped())
@@ -151,7 +151,7 @@ func TestRetriesBackOffAndEnd(t *testing.T) {
 		b.Subscribe("s", sink)
 		stop := start(t, b)
 		for range b.config.BatchRecords {
-			b.Request(telemetry.Request{})
+			b.Request(&telemetry.Request{})
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -182,7 +182,7 @@ func TestFlushingEndsInTime(t *testing.T) {
 		b.Subscribe("hangs", hanging{})
 		stop := start(t, b)
 		for range 1200 {
-			b.Request(telemetry.Request{})
+			b.Request(&telemetry.Request{})
 		}
 		began := time.Now()
 		stop()
@@ -236,7 +236,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	var r telemetry.Request
 	for b.Loop() {
-		bus.Request(r)
+		bus.Request(&r)
 	}
 	cancel()
 	<-done

@@ -17,7 +17,7 @@ import (
 // Bus is what the contract is about.
 type Bus interface {
 	Subscribe(name string, sink telemetry.Sink)
-	Request(telemetry.Request)
+	Request(*telemetry.Request)
 	Accept(ctx context.Context, reports []telemetry.Report) error
 	Load() float64
 	Run(ctx context.Context) error
@@ -191,7 +191,7 @@ func send(t *testing.T, bus Bus, from, to int) {
 
 func sendRequests(bus Bus, from, to int) {
 	for n := from; n < to; n++ {
-		bus.Request(telemetry.Request{ID: uuid.Must(uuid.NewV7()), Path: strconv.Itoa(n)})
+		bus.Request(&telemetry.Request{ID: uuid.Must(uuid.NewV7()), Path: strconv.Itoa(n)})
 	}
 }
 
