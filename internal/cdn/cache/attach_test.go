@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -344,6 +345,9 @@ func TestLettingGoUnderLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); hits.Load() == 0 && time.Now().Before(deadline); {
+		runtime.Gosched()
 	}
 	cancel()
 	running.Wait()

@@ -65,6 +65,7 @@ type Body struct {
 	changed chan struct{} // closed at the next change; nil if nobody waits
 	window  bool
 	readers map[*Reader]struct{} // of a body that is not complete
+	aside   int32                // references of those who are not going to read
 	moved   chan struct{}        // closed when a reader of a window moves; nil if the filler does not wait
 }
 
@@ -257,7 +258,8 @@ func (b *Body) becomeWindow() {
 func (b *Body) waitForReaders(ctx context.Context) error {
 	for {
 		b.mu.Lock()
-		if len(b.readers) == 0 && b.refs.Load() <= 1 {
+		refs := b.refs.Load() - b.aside
+		if len(b.readers) == 0 && refs <= 1 {
 			b.mu.Unlock()
 			return errNoReaders
 		}
@@ -265,7 +267,7 @@ func (b *Body) waitForReaders(ctx context.Context) error {
 		for r := range b.readers {
 			slowest = min(slowest, r.offset)
 		}
-		if b.refs.Load() > int32(len(b.readers))+1 {
+		if refs > int32(len(b.readers))+1 {
 			slowest = min(slowest, b.first*chunkBytes) // somebody is about to open a reader
 		}
 		if n := slowest/chunkBytes - b.first; n > 0 {

@@ -223,9 +223,10 @@ func (c *Cache) write(t *tier, o *Object) {
 		return // purged, replaced or evicted meanwhile
 	}
 	generation := o.checked
+	fresh := o.freshness() // what it is held against next time are later purges
 	s.mu.Unlock()
 	meta, err := json.Marshal(record{
-		Key: o.key, Variant: o.variant, Status: o.Status, Header: o.Header, Freshness: o.Freshness, Tags: o.Tags, Generation: generation,
+		Key: o.key, Variant: o.variant, Status: o.Status, Header: o.Header, Freshness: fresh, Tags: o.Tags, Generation: generation,
 	})
 	if err != nil {
 		c.metrics.unwritten.WithLabelValues("error").Inc()

@@ -108,7 +108,7 @@ func (f *Fill) Store(h Head) (*Object, error) {
 	f.end(Outcome{Object: o, Fetch: h.Fetch}, func() []*Object {
 		b.refs.Store(1 + int32(f.waiting)) // the filler and those who wait
 		switch {
-		case h.Store && !f.invalidated && !c.purges.hit(b.key, h.Tags, f.generation):
+		case h.Store && f.mayKeep(o):
 			f.outcome.Stored = true
 			b.refs.Add(1)
 			return f.shard.insert(c, o)
@@ -137,7 +137,7 @@ func (f *Fill) Revalidated(h Head) {
 			return f.dropStale()
 		}
 		o.body.refs.Add(int32(f.waiting))
-		if !h.Store || f.invalidated || c.purges.hit(o.key, h.Tags, f.generation) {
+		if !h.Store || !f.mayKeep(o) {
 			return f.dropStale()
 		}
 		f.outcome.Stored = true
@@ -182,6 +182,20 @@ func (f *Fill) Pass(fetch *Fetch, now time.Time) {
 		f.shard.ghosts.put(f.cache.hash(f.id.key), ghost{why: cdn.Uncacheable, until: now.Add(passTime)})
 		return out
 	})
+}
+
+// mayKeep reports whether nothing has been purged that o is, since the origin was asked for it. If that was softly, o is
+// stale from now on: the purge may be forgotten before o is looked up, if all other objects have been held against it.
+// Called with the lock held.
+func (f *Fill) mayKeep(o *Object) bool {
+	if f.invalidated {
+		return false
+	}
+	hard, soft := f.cache.purges.hit(o.key, o.Tags, f.generation)
+	if soft {
+		o.soften(o.Received)
+	}
+	return !hard
 }
 
 // indexed returns the stale object as it is in the index now, where its body may have gone to disk since the fill

@@ -186,6 +186,23 @@ func (o *Object) File() (fd uintptr, offset int64, ok bool) {
 	return fd, offset, true
 }
 
+// SetAside says that the caller, who has the object, is not going to read it: an object that outgrows the cache does
+// not wait for that. The function that is returned is called before the object is released.
+func (o *Object) SetAside() (end func()) {
+	b := o.body
+	if b.complete.Load() {
+		return func() {}
+	}
+	change := func(n int32) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.aside += n
+		b.wakeFiller()
+	}
+	change(1)
+	return func() { change(-1) }
+}
+
 // Release says that the caller needs the object no more.
 func (o *Object) Release() { o.body.release() }
 

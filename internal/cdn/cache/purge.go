@@ -134,16 +134,16 @@ func (p *purges) since(key string, tags []string, generation uint64) (hard, soft
 	return hard, soft
 }
 
-// hit reports whether there was a purge later than generation, of which a fill that began then knows nothing.
-// A soft one does not count: its object is stale when it is looked up.
-func (p *purges) hit(key string, tags []string, generation uint64) bool {
+// hit reports whether there was a purge later than generation, of which a fill that began then knows nothing. What
+// was purged softly is kept, and stale.
+func (p *purges) hit(key string, tags []string, generation uint64) (hard, soft bool) {
 	if p.sequence() == generation {
-		return false
+		return false, false
 	}
-	hard, _ := p.since(key, tags, generation)
+	hard, soft = p.since(key, tags, generation)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return hard || generation < p.floor
+	return hard || generation < p.floor, soft
 }
 
 // mayHit is hit for a fill whose tags are not known yet.
@@ -171,11 +171,11 @@ func (p *purges) size() int {
 	return len(p.urls) + len(p.prefixes) + len(p.tags)
 }
 
-// forget drops the marks up to generation.
+// forget drops the marks up to generation. Of two sweeps at the same time, the first may end last.
 func (p *purges) forget(generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.floor = generation
+	p.floor = max(p.floor, generation)
 	for _, marks := range []map[string]mark{p.urls, p.prefixes, p.tags} {
 		for target, m := range marks {
 			if max(m.hard, m.soft) <= generation {

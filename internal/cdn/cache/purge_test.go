@@ -397,3 +397,65 @@ func TestAnInvalidationReachesTheFillsOfAllVariants(t *testing.T) {
 		t.Errorf("%d objects are kept, of before the change", c.Len())
 	}
 }
+
+// Two sweeps overlap, and that which began first ends last.
+func TestWhatIsForgottenStaysForgotten(t *testing.T) {
+	p := newPurges(nil, 0)
+	for i := range 20 {
+		p.add(cdn.Purge{Scope: cdn.PurgeURL, Target: "/x"}, uint64(i+1))
+	}
+	p.forget(20)
+	p.forget(10)
+	if !p.mayHit("/x", 15) {
+		t.Error("what was asked for before a purge that has been forgotten would be kept")
+	}
+}
+
+// What is stored between a soft purge and the moment when that is forgotten is stale, although nobody has looked it up
+// meanwhile.
+func TestASoftPurgeOfWhatIsOnItsWay(t *testing.T) {
+	c := newCache(t)
+	f := lead(t, c, "/k", noon)
+	if err := c.Purge(cdn.Purge{Scope: cdn.PurgeURL, Target: "/k", Soft: true}); err != nil {
+		t.Fatal(err)
+	}
+	generation := c.purges.sequence()
+	// Now a sweep goes by its place in the index, which is empty yet.
+	o, err := f.Store(head(3, time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.FillFrom(t.Context(), strings.NewReader("abc")); err != nil {
+		t.Fatal(err)
+	}
+	o.Release()
+	c.purges.forget(generation)
+	if fresh, stale := held(c, noon.Add(time.Second), "/k"); len(fresh) != 0 || len(stale) != 1 {
+		t.Errorf("fresh %q, stale %q", fresh, stale)
+	}
+}
+
+// An object that is stale because of a soft purge is no fresher after a restart.
+func TestASoftPurgeOfWhatIsWrittenLater(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.DiskBytes, cfg.SegmentBytes = 16<<20, 4<<20
+	dir := t.TempDir()
+	c, err := New(Settings{Config: cfg, Dir: dir, Now: atNoon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "/k", random(1<<20), head(1<<20, time.Hour))
+	if err := c.Purge(cdn.Purge{Scope: cdn.PurgeURL, Target: "/k", Soft: true}); err != nil {
+		t.Fatal(err)
+	}
+	held(c, noon.Add(time.Second), "/k") // it is held against the purge, and then written
+	disk := c.disk.Load()
+	c.write(disk, <-disk.queue)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c, _ = onDisk(t, dir, atNoon)
+	if fresh, stale := held(c, noon.Add(time.Second), "/k"); len(fresh) != 0 || len(stale) != 1 {
+		t.Errorf("fresh %q, stale %q", fresh, stale)
+	}
+}

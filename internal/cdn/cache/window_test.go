@@ -89,6 +89,61 @@ func TestWindowThatNobodyReadsEndsItsFill(t *testing.T) {
 	})
 }
 
+// Who has the object and is not going to read it does not hold up those who do.
+func TestWindowDoesNotWaitForWhoIsNotGoingToRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, func(cfg *Config) { cfg.CapacityBytes, cfg.MaxObjectBytes = 4<<20, chunkBytes })
+		o, err := lead(t, c, "k", noon).Store(head(-1, time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := random(20 * chunkBytes)
+		filled := make(chan error, 1)
+		go func() { filled <- o.FillFrom(t.Context(), bytes.NewReader(body)) }()
+		synctest.Wait()
+		o.Retain() // for the other
+		var other sync.WaitGroup
+		other.Go(func() {
+			defer o.Release()
+			got, err := readAll(t.Context(), o.Open(0, -1))
+			if err != nil || !bytes.Equal(got, body) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+		synctest.Wait()
+		end := o.SetAside()
+		other.Wait()
+		end()
+		o.Release()
+		if err := <-filled; err != nil {
+			t.Errorf("FillFrom = %v", err)
+		}
+		if c.Used() != 0 {
+			t.Errorf("%d bytes are still charged", c.Used())
+		}
+	})
+}
+
+// A window that is held only by who is not going to read it is read by nobody.
+func TestWindowThatIsOnlySetAsideEndsItsFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, func(cfg *Config) { cfg.CapacityBytes, cfg.MaxObjectBytes = 4<<20, chunkBytes })
+		o, err := lead(t, c, "k", noon).Store(head(-1, time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		filled := make(chan error, 1)
+		go func() { filled <- o.FillFrom(t.Context(), bytes.NewReader(random(20*chunkBytes))) }()
+		synctest.Wait()
+		end := o.SetAside()
+		if err := <-filled; !errors.Is(err, errNoReaders) {
+			t.Errorf("FillFrom = %v", err)
+		}
+		end()
+		o.Release()
+	})
+}
+
 type countingReader struct {
 	r io.Reader
 	n int

@@ -19,6 +19,7 @@ func (x *exchange) send(o *cache.Object) {
 	if x.rule.Compress {
 		if e := x.encoded(o); e != nil {
 			defer e.Release()
+			defer o.SetAside()()
 			o = e
 		}
 	}
