@@ -59,19 +59,21 @@ type stallWriter struct {
 // Unwrap is for http.ResponseController.
 func (w *stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *stallWriter) begin() {
+// begin bounds a step of n bytes: who takes stepBytes within the timeout goes on.
+func (w *stallWriter) begin(n int) {
+	limit := w.timeout * time.Duration(max(1, n/stepBytes))
 	if w.timer == nil {
-		w.timer = time.AfterFunc(w.timeout, func() { _ = w.control.SetWriteDeadline(time.Now()) })
+		w.timer = time.AfterFunc(limit, func() { _ = w.control.SetWriteDeadline(time.Now()) })
 		return
 	}
-	w.timer.Reset(w.timeout)
+	w.timer.Reset(limit)
 }
 
 func (w *stallWriter) Write(p []byte) (int, error) {
 	written := 0
 	for {
-		piece := p[written:min(len(p), written+stepBytes)]
-		w.begin()
+		piece := p[written:min(len(p), written+turnBytes)]
+		w.begin(len(piece))
 		n, err := w.ResponseWriter.Write(piece)
 		w.timer.Stop()
 		written += n
@@ -86,7 +88,7 @@ func (w *stallWriter) Flush() { _ = w.FlushError() }
 
 // FlushError sends what is buffered.
 func (w *stallWriter) FlushError() error {
-	w.begin()
+	w.begin(0)
 	defer w.timer.Stop()
 	return w.control.Flush()
 }
