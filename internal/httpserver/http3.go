@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -20,15 +21,23 @@ const (
 	// halfOpen is how long handshakes that have begun may take when a server stops: long enough for packets that were
 	// lost, or went to another process, to be sent again.
 	halfOpen = time.Second
+	// trustingShare is which part of the connections that may be open can be half open until the addresses of clients
+	// are verified, which costs them a round trip.
+	trustingShare = 16
 	// altSvcAge is for how long a client may remember that there is HTTP/3.
 	altSvcAge = "86400"
 )
 
-var errFull = errors.New("as many connections are open as may be")
+var (
+	errFull       = errors.New("as many connections are open as may be")
+	errUnverified = errors.New("many handshakes have not ended, and this client has not shown that its address is its own")
+)
 
 // quicServer serves HTTP/3.
 type quicServer struct {
 	open      tally // connections, those in their handshake included
+	halfOpen  tally // those in their handshake
+	trusting  int   // from so many half-open ones on, clients have to show that their address is theirs
 	server    *http3.Server
 	transport *quic.Transport
 	listener  *quic.EarlyListener
@@ -45,12 +54,17 @@ func (s *Server) listenQUIC(ctx context.Context) error {
 	q := &quicServer{
 		server: &http3.Server{
 			Handler: s.answer(s.handlerHTTP), MaxHeaderBytes: s.config.MaxHeaderBytes, IdleTimeout: s.config.IdleTimeout,
-			ConnContext: func(ctx context.Context, _ *quic.Conn) context.Context { return s.withRequests(ctx) },
+			ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
+				go s.countQUIC(c)
+				return s.withRequests(ctx)
+			},
 		},
 		transport: &quic.Transport{Conn: packets},
+		trusting:  max(s.config.MaxConnections/trustingShare, 1),
 	}
-	q.transport.ConnContext = func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-		return s.admitQUIC(ctx, q)
+	q.transport.VerifySourceAddress = func(net.Addr) bool { return q.halfOpen.count() >= q.trusting }
+	q.transport.ConnContext = func(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
+		return s.admitQUIC(ctx, q, client.AddrVerified)
 	}
 	if ids, ok := packets.(quic.ConnectionIDGenerator); ok { // a socket that processes have in common
 		q.transport.ConnectionIDGenerator = ids
@@ -67,21 +81,50 @@ func (s *Server) listenQUIC(ctx context.Context) error {
 	return nil
 }
 
-// admitQUIC gives a connection a slot, or refuses it.
-func (s *Server) admitQUIC(ctx context.Context, q *quicServer) (context.Context, error) {
-	select {
-	case s.slots <- struct{}{}:
-	default:
+// handshake is that of one connection.
+type handshake struct{ ended func() } // once: it is not half open any more
+
+type handshakeKey struct{}
+
+// admitQUIC lets a handshake begin, or refuses it. Whoever sends a first packet may have written any address into it,
+// so it takes no slot, which TCP would wait for, and when many have not gone on clients have to send what we have sent to
+// their address (RFC 9000 §8.1.2).
+func (s *Server) admitQUIC(ctx context.Context, q *quicServer, verified bool) (context.Context, error) {
+	half := q.halfOpen.count()
+	switch {
+	case len(s.slots) == cap(s.slots), half >= s.config.MaxConnections:
 		return nil, errFull
+	case half >= q.trusting && !verified: // many came at once
+		return nil, errUnverified
 	}
 	s.metrics.quic.Inc()
 	q.open.add(1)
+	q.halfOpen.add(1)
+	h := &handshake{ended: sync.OnceFunc(func() { q.halfOpen.add(-1) })}
 	context.AfterFunc(ctx, func() {
+		h.ended()
 		q.open.add(-1)
 		s.metrics.quic.Dec()
-		s.slots.release()
 	})
-	return ctx, nil
+	return context.WithValue(ctx, handshakeKey{}, h), nil
+}
+
+// countQUIC gives a connection a slot when its handshake has ended, or closes it.
+func (s *Server) countQUIC(c *quic.Conn) {
+	ctx := c.Context()
+	h, _ := ctx.Value(handshakeKey{}).(*handshake)
+	select {
+	case <-c.HandshakeComplete():
+	case <-ctx.Done():
+		return
+	}
+	h.ended()
+	select {
+	case s.slots <- struct{}{}:
+		context.AfterFunc(ctx, s.slots.release)
+	default:
+		_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
+	}
 }
 
 // withRequests returns a context for requests that ends with the server's.
