@@ -42,8 +42,18 @@ var identityOnly = []string{string(transform.Identity)}
 
 // negotiate notes in which coding the viewer wants its answer, and has the origin asked for what is not encoded.
 func (x *exchange) negotiate() {
+	if datedRange(x.r.Header.Get("If-Range")) && x.h.compressor.Negotiate(x.r) != transform.Identity {
+		delete(x.r.Header, "Range")
+		delete(x.r.Header, "If-Range")
+	}
 	x.asked = transform.AskedBy(x.r.Header)
 	x.r.Header["Accept-Encoding"] = identityOnly
+}
+
+// datedRange reports whether a part is wanted if the object has not changed since a date (RFC 9110 §13.1.5). An object
+// and its encodings have the same date, so who accepts both may have a part of the other, and gets the whole.
+func datedRange(ifRange string) bool {
+	return ifRange != "" && ifRange[0] != '"' && !strings.HasPrefix(ifRange, "W/")
 }
 
 // compressible makes the head of an object say that there may be other encodings of it. What the origin says of
@@ -345,6 +355,10 @@ func (r *encodingReader) close() {
 // client wants, if that is there. It is nil if the long way has to be gone; o is released then.
 func (x *hit) encoded(r *h1.Request, o *cache.Object, now time.Time) *cache.Object {
 	h := x.h
+	if datedRange(text(r.IfRange)) {
+		o.Release()
+		return nil
+	}
 	asked := transform.Asked{AcceptEncoding: text(r.AcceptEncoding), Part: r.Range != nil}
 	if r.CacheControl != nil {
 		asked.NoTransform = transform.AskedBy(http.Header{"Cache-Control": {text(r.CacheControl)}}).NoTransform

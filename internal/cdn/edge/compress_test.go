@@ -284,6 +284,39 @@ func TestAnEncodingGoesWithItsObject(t *testing.T) {
 	}
 }
 
+// A client that has the beginning of one encoding does not get the end of another, though both have the same date.
+func TestNoPartByDateOfWhatMayHaveBeenEncoded(t *testing.T) {
+	const date = "Fri, 20 Nov 2026 10:00:00 GMT"
+	body := prose("dated", 3000)
+	for _, control := range []string{"max-age=60", "no-store"} {
+		hs := newHarness(t, func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			w.Header().Set("Cache-Control", control)
+			w.Header().Set("Content-Type", "text/css")
+			modified, err := http.ParseTime(date)
+			if err != nil {
+				return nil, err
+			}
+			http.ServeContent(w, r, "", modified, strings.NewReader(body))
+			return w.Result(), nil
+		}, textRules)
+		for range 2 {
+			w := hs.get("/a", "Range", "bytes=9-", "If-Range", date, "Accept-Encoding", "br")
+			if got := decode(t, "br", w.Body.Bytes()); w.Code != 200 || got != body {
+				t.Errorf("%s: %d, %d bytes", control, w.Code, len(got))
+			}
+			if w := hs.get("/a", "Range", "bytes=9-", "If-Range", date); w.Code != 206 || w.Body.String() != body[9:] {
+				t.Errorf("%s, nothing encoded is accepted: %d, %d bytes", control, w.Code, w.Body.Len())
+			}
+		}
+		r := ask("/a", "br")
+		r.Range, r.IfRange = []byte("bytes=9-"), []byte(date)
+		if got, ok := hs.short(t, r); ok {
+			t.Errorf("the loop answers with %.20q", got)
+		}
+	}
+}
+
 // An encoding that a slow viewer's older object was made of never takes the place of a newer one, nor outlives a
 // purge that came in between.
 func TestAnEncodingOfAnObjectThatWasPurgedIsNotKept(t *testing.T) {
