@@ -36,6 +36,8 @@ type Body struct {
 	key    string
 	length int64 // -1: not known before the end
 	whole  bool  // the length was known at the beginning: there is one chunk
+	// windowed is told when the body becomes a window; it may be nil.
+	windowed func()
 
 	// policy is what the body is charged to, with node.
 	policy *policy.Policy
@@ -251,6 +253,9 @@ func (b *Body) becomeWindow() {
 		b.changed = nil
 	}
 	b.mu.Unlock()
+	if b.windowed != nil {
+		b.windowed()
+	}
 }
 
 // waitForReaders forgets the chunks that the slowest reader has left behind, and waits until there is

@@ -156,6 +156,8 @@ type Query struct {
 	Control freshness.RequestControl
 	// Probe asks without making a fill; Ahead makes one, but for nobody who waits for it.
 	Probe, Ahead bool
+	// Credentials says that the request has some, for which the origin may give it an answer of its own.
+	Credentials bool
 }
 
 // Lookup is what the cache says of a key: an object, a fill to wait for or to lead, or to pass.
@@ -249,13 +251,18 @@ func (c *Cache) get(s *shard, q Query, dropped *[]*Object) (l Lookup, found, unr
 			o.body.refs.Add(1)
 			l.Object, l.Stale, l.Reason = o, true, cdn.Expired
 			if !q.Probe && s.fills[id] == nil {
-				l.Fill, l.Leader = c.leader(s, id, cdn.Expired, o, false).Fill, true
+				l.Fill, l.Leader = c.leader(s, id, q.Now, cdn.Expired, o, false).Fill, true
 			}
 			return l, o, nil
 		}
 	}
 	if q.Probe {
 		return l, nil, nil
+	}
+	if q.Credentials {
+		if g, ok := s.ghosts.get(c.hash(credentialsKey(q.Key))); ok && q.Now.Before(g.until) {
+			return Lookup{Pass: true, Reason: cdn.Uncacheable}, nil, nil
+		}
 	}
 	if f := s.fills[id]; f != nil && !c.purges.mayHit(q.Key, f.generation) {
 		if q.Ahead {
@@ -266,7 +273,7 @@ func (c *Cache) get(s *shard, q Query, dropped *[]*Object) (l Lookup, found, unr
 		return l, nil, nil
 	}
 	if o != nil {
-		return c.leader(s, id, cdn.Expired, o, !q.Ahead), o, nil
+		return c.leader(s, id, q.Now, cdn.Expired, o, !q.Ahead), o, nil
 	}
 	if g, ok := s.ghosts.get(c.hash(q.Key)); ok && reason == cdn.Cold {
 		switch {
@@ -279,7 +286,7 @@ func (c *Cache) get(s *shard, q Query, dropped *[]*Object) (l Lookup, found, unr
 			l.Reason = cdn.Expired // it would have been of no use any more
 		}
 	}
-	return c.leader(s, id, l.Reason, nil, !q.Ahead), nil, nil
+	return c.leader(s, id, q.Now, l.Reason, nil, !q.Ahead), nil, nil
 }
 
 // Hit returns the object under key if it can be served at once to a request that has no directives of its
@@ -319,9 +326,9 @@ func (c *Cache) shard(key string) *shard         { return &c.shards[c.hash(key)%
 func (c *Cache) group(key string) (group uint64) { return policy.GroupOf(key) }
 
 // leader returns a new fill for the caller to lead, and to wait for or not. Called with the lock held.
-func (c *Cache) leader(s *shard, id fillKey, reason cdn.MissReason, stale *Object, waits bool) Lookup {
+func (c *Cache) leader(s *shard, id fillKey, now time.Time, reason cdn.MissReason, stale *Object, waits bool) Lookup {
 	f := &Fill{
-		cache: c, shard: s, id: id, Reason: reason, stale: stale,
+		cache: c, shard: s, id: id, Reason: reason, Since: now, stale: stale,
 		generation: c.purges.sequence(), ready: make(chan struct{}),
 	}
 	if stale != nil {

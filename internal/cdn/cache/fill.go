@@ -22,6 +22,8 @@ var ErrLost = errors.New("the object that was renewed is gone")
 type Fill struct {
 	// Reason is why the key is got.
 	Reason cdn.MissReason
+	// Since is when it was begun.
+	Since time.Time
 
 	cache *Cache
 	shard *shard
@@ -50,6 +52,9 @@ type Outcome struct {
 	// Pass says that the answer is for one request only: who led the fill may use it, the others
 	// ask the origin for themselves.
 	Pass bool
+	// Own says, with Pass, that the answer is not shared because of who led the fill: others ask the cache
+	// again.
+	Own bool
 	// Err is why there is no answer. Fetch is the request that failed, if one was made.
 	Err   error
 	Fetch *Fetch
@@ -88,12 +93,28 @@ func (f *Fill) Wait(ctx context.Context) (Outcome, error) {
 	return Outcome{}, context.Cause(ctx)
 }
 
+// TakeStale gives the stale object to one who waits and will do so no longer; the caller releases it. It is nil if the
+// fill has ended, which [Fill.Wait] then tells, or if the object may not be served now.
+func (f *Fill) TakeStale(now time.Time, control freshness.RequestControl) *Object {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if f.ended || f.indexed() == nil || f.stale.body.lost.Load() || !f.stale.freshness().UsableOnError(now, control) {
+		return nil
+	}
+	if purged, _ := f.cache.purges.hit(f.id.key, f.stale.Tags, f.stale.checked); purged {
+		return nil
+	}
+	f.stale.body.refs.Add(1)
+	f.waiting--
+	return f.stale
+}
+
 // Store ends the fill with a new object, which is kept if its freshness allows. All who wait read it
 // while the caller fills it with [Object.FillFrom]. The error is [ErrNoRoom]; the fill has not ended
 // then.
 func (f *Fill) Store(h Head) (*Object, error) {
 	c := f.cache
-	b := &Body{cache: c, key: f.id.key, length: h.Length, whole: h.Length > 0, policy: c.memory}
+	b := &Body{cache: c, key: f.id.key, length: h.Length, whole: h.Length > 0, policy: c.memory, windowed: h.Windowed}
 	n := max(h.Length, 0)
 	if n > c.cfg.MaxObjectBytes {
 		return nil, ErrNoRoom
@@ -137,7 +158,10 @@ func (f *Fill) Revalidated(h Head) {
 			return f.dropStale()
 		}
 		o.body.refs.Add(int32(f.waiting))
-		if !h.Store || !f.mayKeep(o) {
+		switch {
+		case h.Own:
+			return nil // what was held goes on as it was
+		case !h.Store || !f.mayKeep(o):
 			return f.dropStale()
 		}
 		f.outcome.Stored = true
@@ -183,6 +207,21 @@ func (f *Fill) Pass(fetch *Fetch, now time.Time) {
 		return out
 	})
 }
+
+// PassOwn ends the fill with an answer that is not shared because of who led the fill. What is held stays, and others
+// may lead. credentials says that it was for the leader's credentials: requests that have some, as [Query.Credentials]
+// tells, do not wait for one another for a while.
+func (f *Fill) PassOwn(fetch *Fetch, now time.Time, credentials bool) {
+	f.end(Outcome{Pass: true, Own: true, Fetch: fetch}, func() []*Object {
+		if credentials {
+			f.shard.ghosts.put(f.cache.hash(credentialsKey(f.id.key)), ghost{why: cdn.Uncacheable, until: now.Add(passTime)})
+		}
+		return nil
+	})
+}
+
+// credentialsKey is under what it is remembered that requests with credentials get answers of their own.
+func credentialsKey(key string) string { return key + sliceMark + "credentials" }
 
 // mayKeep reports whether nothing has been purged that o is, since the origin was asked for it. If that was softly, o is
 // stale from now on: the purge may be forgotten before o is looked up, if all other objects have been held against it.

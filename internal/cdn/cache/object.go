@@ -81,6 +81,11 @@ type Head struct {
 	// Live says that it is of use for a short time only, and never worth writing to disk.
 	Live  bool
 	Fetch *Fetch
+	// Own says of a 304 that it is not shared because of who asked: what is held stays as it is.
+	Own bool
+	// Windowed is called when a body of unknown length has outgrown what the cache may hold: from then on the
+	// slowest reader says how fast it is read. It may be nil.
+	Windowed func()
 }
 
 func newObject(key string, h Head, b *Body) *Object {

@@ -12,9 +12,12 @@ import (
 // Config is what users write about an edge.
 type Config struct {
 	// HeadTimeout is how long the origin may take to the head of its answer, FillTimeout to its
-	// last byte.
+	// last byte. For an object that outgrows the cache, and comes as fast as the slowest viewer takes it, the
+	// latter is how long the origin may pause.
 	HeadTimeout time.Duration `yaml:"head_timeout"`
 	FillTimeout time.Duration `yaml:"fill_timeout"`
+	// StaleWait is how long a viewer waits for the origin where a stale object may be served if that fails.
+	StaleWait time.Duration `yaml:"stale_wait"`
 	// MaxFetches bounds the fetches for the cache that run at the same time; MaxQueue those that
 	// wait for one to end, for QueueTimeout at most. What is beyond is refused with 503.
 	MaxFetches   int           `yaml:"max_fetches"`
@@ -102,6 +105,7 @@ func DefaultConfig() Config {
 	return Config{
 		HeadTimeout:  10 * time.Second,
 		FillTimeout:  time.Minute,
+		StaleWait:    time.Second,
 		MaxFetches:   256,
 		MaxQueue:     1024,
 		QueueTimeout: 2 * time.Second,
@@ -133,7 +137,7 @@ func (c Config) Validate() error {
 		key   string
 		value time.Duration
 	}{
-		{"head_timeout", c.HeadTimeout}, {"fill_timeout", c.FillTimeout}, {"queue_timeout", c.QueueTimeout},
+		{"head_timeout", c.HeadTimeout}, {"fill_timeout", c.FillTimeout}, {"stale_wait", c.StaleWait}, {"queue_timeout", c.QueueTimeout},
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s is %v; a duration of more than 0s is expected", d.key, d.value)

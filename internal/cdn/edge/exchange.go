@@ -237,10 +237,7 @@ func (x *exchange) wait(l cache.Lookup) bool {
 		x.follower = true
 	}
 	since := x.h.now()
-	if f != nil {
-		x.relayInterim(f)
-	}
-	out, err := l.Fill.Wait(x.r.Context())
+	out, err := x.outcome(l.Fill, f)
 	if x.follower {
 		x.row.CollapsedWait += x.h.now().Sub(since)
 	}
@@ -253,6 +250,8 @@ func (x *exchange) wait(l cache.Lookup) bool {
 		x.status.ForwardStatus = out.Fetch.Status
 	}
 	switch {
+	case out.Own && f == nil && !x.credentials():
+		return true
 	case out.Pass:
 		x.notShared(f)
 	case out.Object == nil && errors.Is(out.Err, cache.ErrLost):
@@ -276,25 +275,62 @@ func (x *exchange) wait(l cache.Lookup) bool {
 	return false
 }
 
-// relayInterim hands on what the origin says before its answer (RFC 9110 §15.2), until that comes.
-func (x *exchange) relayInterim(f *flight) {
+// outcome waits for the end of a fill, whose flight f is if the request leads it. If the origin takes its time and
+// there is a stale object that would be served if it failed, that is the outcome.
+func (x *exchange) outcome(fill *cache.Fill, f *flight) (cache.Outcome, error) {
+	now := x.h.now()
+	var patience <-chan time.Time // nil: there is nothing else
+	// Who asks for something newer than what is held waits for it.
+	if fill.CanServeStale(now) && !x.control.NoCache && !x.control.HasMaxAge && !x.control.HasMinFresh {
+		wait := time.NewTimer(fill.Since.Add(x.h.table.Load().cfg.StaleWait).Sub(now))
+		defer wait.Stop()
+		patience = wait.C
+	}
+	var said chan interim // nil: nothing is to be handed on
+	if f != nil {
+		said = f.interim
+	}
+	for {
+		select {
+		case i := <-said:
+			x.tell(i)
+			continue
+		case <-patience:
+			if o := fill.TakeStale(x.h.now(), x.control); o != nil {
+				return cache.Outcome{Object: o, Stale: true}, nil
+			}
+			patience = nil
+			continue
+		case <-fill.Done():
+			if f != nil {
+				x.tellRest(f)
+			}
+		case <-x.r.Context().Done():
+		}
+		return fill.Wait(x.r.Context())
+	}
+}
+
+// tellRest hands on what the origin has said before its answer (RFC 9110 §15.2) and nobody has been told of yet.
+func (x *exchange) tellRest(f *flight) {
 	for {
 		select {
 		case i := <-f.interim:
 			x.tell(i)
-		case <-f.fill.Done():
-			for { // what came before the end
-				select {
-				case i := <-f.interim:
-					x.tell(i)
-				default:
-					return
-				}
-			}
-		case <-x.r.Context().Done():
+		default:
 			return
 		}
 	}
+}
+
+// credentials reports whether the origin is told who sends the request.
+func (x *exchange) credentials() bool {
+	return x.rule.Forward == ForwardRequest && credentialed(x.r.Header)
+}
+
+// credentialed reports whether a request with this header tells who sends it.
+func credentialed(header http.Header) bool {
+	return len(header["Authorization"]) > 0 || len(header["Cookie"]) > 0
 }
 
 // tell sends an informational answer, whose fields are not those of the answer.

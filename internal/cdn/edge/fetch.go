@@ -3,10 +3,12 @@ package edge
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strings"
 	"time"
 
 	"github.com/weir-stream/weir/internal/cdn"
@@ -58,6 +60,21 @@ func (p passed) close() {
 	p.cancel(nil)
 }
 
+const (
+	// drainBytes is how much of a body that is of no use is read, so that the connection can be used again.
+	drainBytes = 4 << 10
+	// drainTime is how long that may take.
+	drainTime = time.Second
+)
+
+// discard closes an answer whose body nobody wants.
+func (p passed) discard() {
+	enough := time.AfterFunc(drainTime, func() { p.cancel(nil) })
+	defer enough.Stop()
+	_, _ = io.CopyN(io.Discard, p.response.Body, drainBytes+1)
+	p.close()
+}
+
 // lead sees to it that the fill ends: it starts its fetch.
 func (h *Handler) lead(fill *cache.Fill, x *exchange) *flight {
 	f := newFlight(fill, x.rule, x.target, -1)
@@ -99,9 +116,11 @@ func (h *Handler) fetch(f *flight) {
 		f.fill.Fail(err, nil, h.now())
 		return
 	}
-	defer h.fetches.release()
+	place := h.fetches
+	defer func() { place.release() }()
 	ctx, cancel := context.WithCancelCause(h.ctx)
-	fillTimer := time.AfterFunc(h.table.Load().cfg.FillTimeout, func() { cancel(errFillTimeout) })
+	timeout := h.table.Load().cfg.FillTimeout
+	fillTimer := time.AfterFunc(timeout, func() { cancel(errFillTimeout) })
 	defer fillTimer.Stop()
 
 	queued := h.now().Sub(since)
@@ -138,17 +157,17 @@ func (h *Handler) fetch(f *flight) {
 	p := passed{response, fetch, cancel}
 	switch {
 	case response.StatusCode == http.StatusNotModified && stale != nil:
-		p.close()
 		fetch.End(h.now().Sub(fetch.Started))
 		f.fill.Revalidated(h.revalidated(f, stale, response, fetch))
+		p.discard()
 		return
 	case response.StatusCode == http.StatusNotModified:
-		p.close()
 		f.fill.Fail(fmt.Errorf("%w: 304 to a request without conditions", errOrigin), fetch, h.now())
+		p.discard()
 		return
 	case freshness.OriginFailed(response.StatusCode) && f.fill.CanServeStale(h.now()):
-		p.close()
 		f.fill.Fail(fmt.Errorf("%w: status %d", errOrigin, response.StatusCode), fetch, h.now())
+		p.discard()
 		return
 	}
 	head, err := h.head(f, response, fetch)
@@ -157,11 +176,22 @@ func (h *Handler) fetch(f *flight) {
 		f.fill.Fail(err, fetch, h.now())
 		return
 	}
-	if head.Share {
+	if head.Share && !endless(f.rule, &head) {
+		body := &steady{r: response.Body, timer: fillTimer}
+		head.Windowed = func() {
+			fillTimer.Stop()
+			body.pause = timeout
+			// It goes on for as long as its viewers like, so it is none of those that others wait for. Where there is no
+			// place among those that are passed, which it is like now, it keeps its own.
+			if h.passes.tryAcquire() {
+				place.release()
+				place = h.passes
+			}
+		}
 		object, err := f.fill.Store(head)
 		if err == nil {
 			h.metrics.filling.Inc()
-			err = object.FillFrom(ctx, response.Body)
+			err = object.FillFrom(ctx, body)
 			h.metrics.filling.Dec()
 			if err != nil {
 				h.metrics.broken.Inc()
@@ -175,7 +205,11 @@ func (h *Handler) fetch(f *flight) {
 		}
 	}
 	fillTimer.Stop()
-	f.fill.Pass(fetch, h.now())
+	if head.Own {
+		f.fill.PassOwn(fetch, h.now(), credentialed(f.viewer))
+	} else {
+		f.fill.Pass(fetch, h.now())
+	}
 	select {
 	case f.handoff <- p:
 	case <-f.gone:
@@ -183,6 +217,56 @@ func (h *Handler) fetch(f *flight) {
 	case <-h.ctx.Done():
 		p.close()
 	}
+}
+
+// steady is a body of which no read may take longer than pause; 0: something else bounds it.
+type steady struct {
+	r     io.Reader
+	timer *time.Timer // ends the fetch
+	pause time.Duration
+}
+
+func (s *steady) Read(p []byte) (int, error) {
+	if s.pause > 0 {
+		s.timer.Reset(s.pause)
+		defer s.timer.Stop()
+	}
+	return s.r.Read(p)
+}
+
+// endless reports whether an answer may have no end, so that its viewer gets it without a bound in time: events, frames,
+// and what a proxy's origin makes as it goes and nobody may keep.
+func endless(rule *Rule, head *cache.Head) bool {
+	if head.Length >= 0 || head.Status >= http.StatusMultipleChoices {
+		return false
+	}
+	kind, _, _ := strings.Cut(head.Header.Get("Content-Type"), ";")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
+	case "text/event-stream", "multipart/x-mixed-replace":
+		return true
+	}
+	return rule.Forward == ForwardRequest && !head.Store
+}
+
+// looped reports whether an answer says that the request went in a circle, or had fields that cannot be, after its
+// viewer had named nodes that it had been through (CDN-Loop is any viewer's to write).
+func looped(x freshness.Exchange) bool {
+	switch x.Status {
+	case http.StatusLoopDetected, http.StatusBadRequest, http.StatusRequestHeaderFieldsTooLarge:
+		return len(x.Request["Cdn-Loop"]) > 0
+	}
+	return false
+}
+
+// own reports whether an answer that is not shared would be, had somebody without credentials asked.
+func (h *Handler) own(x freshness.Exchange) bool {
+	if !credentialed(x.Request) {
+		return false
+	}
+	x.Request = x.Request.Clone()
+	delete(x.Request, "Authorization")
+	delete(x.Request, "Cookie")
+	return h.cache.Freshness().Evaluate(x).Share
 }
 
 // head returns what the cache is told of an answer. The error ends the fill without an object.
@@ -204,6 +288,9 @@ func (h *Handler) head(f *flight, response *http.Response, fetch *cache.Fetch) (
 		}
 	}
 	head.Freshness = h.cache.Freshness().Evaluate(x)
+	if head.Own = looped(x) || !head.Share && h.own(x); head.Own {
+		head.Share, head.Store = false, false
+	}
 	if f.ahead && response.StatusCode >= http.StatusBadRequest {
 		head.Store = false // what is not there yet may be when somebody asks
 	}
@@ -229,7 +316,8 @@ func (h *Handler) revalidated(f *flight, stale *cache.Object, response *http.Res
 	if f.slice >= 0 && status == http.StatusPartialContent {
 		status = http.StatusOK
 	}
-	header, fresh := h.cache.Freshness().Revalidate(stale.Header, status, h.exchangeOf(f, response, fetch))
+	x := h.exchangeOf(f, response, fetch)
+	header, fresh := h.cache.Freshness().Revalidate(stale.Header, status, x)
 	if f.rule.Forward == ForwardObject {
 		fresh.Vary = nil
 	}
@@ -239,6 +327,10 @@ func (h *Handler) revalidated(f *flight, stale *cache.Object, response *http.Res
 	tags, _ := freshness.Tags(header)
 	head := cache.Head{
 		Status: stale.Status, Header: header, Length: stale.Length(), Request: f.viewer, Tags: tags, Fetch: fetch, Freshness: fresh,
+	}
+	if !fresh.Share {
+		x.Status, x.Response = status, header
+		head.Own = h.own(x)
 	}
 	if f.rule.Compress {
 		h.compressible(&head)

@@ -41,7 +41,7 @@ func (x *exchange) slicesAsked() bool {
 
 // query returns what the cache is asked for on behalf of the request.
 func (x *exchange) query(key string, now time.Time) cache.Query {
-	q := cache.Query{Key: key, Now: now, Control: x.control, Probe: x.control.OnlyIfCached}
+	q := cache.Query{Key: key, Now: now, Control: x.control, Probe: x.control.OnlyIfCached, Credentials: x.credentials()}
 	if x.rule.Forward == ForwardRequest {
 		q.Header = x.r.Header
 	}
@@ -287,16 +287,20 @@ func (x *exchange) trySlice(number int64) (*cache.Object, error) {
 		x.status.Collapsed = true
 		x.status.Forward = message.ForwardOf(reason)
 	}
+	var f *flight
 	if l.Leader {
 		x.row.CacheStatus, x.row.MissReason = string(cdn.Miss), string(reason)
 		x.status.Collapsed = false
-		defer close(x.leadSlice(l.Fill, number).gone)
+		f = x.leadSlice(l.Fill, number)
+		defer close(f.gone)
 	}
 	since := x.h.now()
+	told := f
 	if x.w.status != 0 {
 		x.w.flush()
+		told = nil // it is too late for interim answers
 	}
-	out, err := l.Fill.Wait(x.r.Context())
+	out, err := x.outcome(l.Fill, told)
 	if !l.Leader {
 		x.row.CollapsedWait += x.h.now().Sub(since)
 	}
@@ -311,6 +315,11 @@ func (x *exchange) trySlice(number int64) (*cache.Object, error) {
 	}
 	if out.Pass {
 		return nil, errWhole
+	}
+	if out.Stale {
+		x.row.CacheStatus = string(cdn.Stale)
+		x.status.Detail = "stale-if-error"
+		return out.Object, nil
 	}
 	return out.Object, out.Err
 }
