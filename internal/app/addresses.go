@@ -72,7 +72,11 @@ func (n *node) banner(playing bool) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nweir %s is ready\n\n", version)
-	fmt.Fprintf(&b, "  %-12s http://%s/\n", "Edge", reachable(n.public.Addr(), "localhost"))
+	scheme := "http"
+	if n.config.Public.TLS.Enabled() {
+		scheme = "https"
+	}
+	fmt.Fprintf(&b, "  %-12s %s://%s/\n", "Edge", scheme, reachable(n.public.Addr(), "localhost"))
 	for _, origin := range n.config.CDN.Upstream.Origins {
 		fmt.Fprintf(&b, "  %-12s %s\n", "Origin", origin.URL)
 	}
