@@ -177,13 +177,25 @@ func (n *node) viewers(handler http.Handler) (*httpserver.Server, error) {
 	base, end := context.WithCancel(context.Background())
 	n.ended = append(n.ended, func() error { end(); return nil })
 	n.endRequests = end
+	fields := new(secureFields)
 	conns, err := h1.New(h1.Settings{
-		Config: loop, Hitter: n.edge.edge, Handler: handler, Base: base, Log: n.log.With("listener", "public"), Registerer: n.registry,
+		Config: loop, Hitter: fields.hitter(n.edge.edge), Handler: fields.handler(handler), Base: base, Log: n.log.With("listener", "public"), Registerer: n.registry,
+		Secure: func() (pairs []string) {
+			for _, f := range n.public.TLSFields() {
+				pairs = append(pairs, f.Name, f.Value)
+			}
+			return pairs
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return n.listener("public", c, handler, capped{conns, n.edge.access})
+	server, err := n.listener("public", c, handler, capped{conns, n.edge.access})
+	if err != nil {
+		return nil, err
+	}
+	fields.set(server.TLSFields())
+	return server, nil
 }
 
 // capped bounds the connections of one address.

@@ -34,7 +34,10 @@ type Settings struct {
 	// Base is what the contexts of the Handler's requests come from, so that its end ends them; nil is
 	// context.Background(). The context given to ServeConn is not: its end lets them finish.
 	Base context.Context
-	Log  *slog.Logger
+	// Secure returns what every answer over TLS has besides, such as Strict-Transport-Security: names and values by
+	// turns. It is asked once, when the first such connection comes; nil is nothing.
+	Secure func() []string
+	Log    *slog.Logger
 	// Registerer takes the metrics; nil is nobody.
 	Registerer prometheus.Registerer
 }
@@ -50,6 +53,7 @@ type Server struct {
 	second  atomic.Pointer[second]
 	// grain is how exactly time is kept: a deadline that was set less than this ago is left as it is.
 	grain   time.Duration
+	secure  func() secureFields
 	mu      sync.Mutex // guards groups; taken before a connection's
 	groups  map[context.Context]*group
 	inputs  sync.Pool // of *input
@@ -74,6 +78,7 @@ func New(s Settings) (*Server, error) {
 		groups: make(map[context.Context]*group),
 		grain:  min(time.Second, s.Config.IdleTimeout/16, s.Config.StallTimeout/16),
 	}
+	server.secure = sync.OnceValue(func() secureFields { return newSecureFields(s.Secure) })
 	server.inputs.New = func() any { return &input{buffer: make([]byte, inputBytes), extra: make([]byte, 0, 256)} }
 	server.outputs.New = func() any { return &output{buffer: make([]byte, 0, inlineBytes+2<<10)} }
 	server.copies.New = func() any { return new([copyBytes]byte) }
@@ -186,4 +191,21 @@ func (s *Server) date(now time.Time) []byte {
 		s.second.Store(current)
 	}
 	return current.line
+}
+
+// secureFields are what every answer over TLS has besides: as lines, and as names and values by turns.
+type secureFields struct {
+	lines []byte
+	pairs []string
+}
+
+func newSecureFields(of func() []string) (f secureFields) {
+	if of == nil {
+		return f
+	}
+	f.pairs = of()
+	for i := 0; i+1 < len(f.pairs); i += 2 {
+		f.lines = append(append(append(append(f.lines, f.pairs[i]...), ": "...), f.pairs[i+1]...), "\r\n"...)
+	}
+	return f
 }

@@ -242,6 +242,11 @@ func (w *response) begin(p []byte) {
 		line := w.c.server.date(time.Now())
 		h.Set("Date", string(line[len("Date: "):len(line)-len("\r\n")]))
 	}
+	if w.c.secure != nil {
+		for pairs := w.c.server.secure().pairs; len(pairs) > 1; pairs = pairs[2:] {
+			h.Set(pairs[0], pairs[1])
+		}
+	}
 	if w.length >= 0 && coding != "" && coding != "identity" {
 		h.Del("Content-Length")
 		w.length = -1
