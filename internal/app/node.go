@@ -177,9 +177,8 @@ func (n *node) viewers(handler http.Handler) (*httpserver.Server, error) {
 	base, end := context.WithCancel(context.Background())
 	n.ended = append(n.ended, func() error { end(); return nil })
 	n.endRequests = end
-	fields := new(secureFields)
 	conns, err := h1.New(h1.Settings{
-		Config: loop, Hitter: fields.hitter(n.edge.edge), Handler: fields.handler(handler), Base: base, Log: n.log.With("listener", "public"), Registerer: n.registry,
+		Config: loop, Hitter: n.edge.edge, Handler: handler, Base: base, Log: n.log.With("listener", "public"), Registerer: n.registry,
 		Secure: func() (pairs []string) {
 			for _, f := range n.public.TLSFields() {
 				pairs = append(pairs, f.Name, f.Value)
@@ -190,12 +189,7 @@ func (n *node) viewers(handler http.Handler) (*httpserver.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := n.listener("public", c, handler, capped{conns, n.edge.access})
-	if err != nil {
-		return nil, err
-	}
-	fields.set(server.TLSFields())
-	return server, nil
+	return n.listener("public", c, handler, capped{conns, n.edge.access})
 }
 
 // capped bounds the connections of one address.
