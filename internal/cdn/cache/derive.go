@@ -33,3 +33,40 @@ func (c *Cache) InvalidateParts(key string) {
 	host, path := splitKey(key)
 	c.remember(cdn.Purge{Scope: cdn.PurgeURL, Host: host, Target: path})
 }
+
+// Supersede says that the object under key has changed: old and latest are parts of two states of it. All of its parts
+// but latest are invalidated. That is done once, not again for everybody who still has a part of before.
+func (c *Cache) Supersede(key string, old, latest *Object) {
+	p := c.purges
+	p.order.Lock()
+	defer p.order.Unlock()
+	s := c.shard(old.key)
+	s.mu.Lock()
+	checked := old.checked
+	s.mu.Unlock()
+	if known, _ := p.since(old.key, old.Tags, checked); known {
+		return
+	}
+	c.spare(latest, p.sequence()+1)
+	host, path := splitKey(key)
+	c.note(cdn.Purge{Scope: cdn.PurgeURL, Host: host, Target: path})
+}
+
+// spare makes o outlive the purge of a generation that is to come. Called with the order of purges held.
+func (c *Cache) spare(o *Object, generation uint64) {
+	s := c.shard(o.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.index[o.key]
+	if e == nil {
+		return
+	}
+	for _, v := range e.variants {
+		if !v.is(o) {
+			continue
+		}
+		if hard, soft := c.purges.since(v.key, v.Tags, v.checked); !hard && !soft {
+			v.checked = generation
+		}
+	}
+}

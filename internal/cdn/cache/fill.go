@@ -17,8 +17,8 @@ var ErrNoRoom = errors.New("the cache has no room for the object")
 // Who waited for that asks anew.
 var ErrLost = errors.New("the object that was renewed is gone")
 
-// Fill is the getting of one key. Whoever leads it ends it with exactly one of Store, Revalidated, Fail
-// and Pass; all who wait for it are told the same.
+// Fill is the getting of one key. Whoever leads it ends it with exactly one of Store, Revalidated, Fail,
+// Abandon and Pass; all who wait for it are told the same.
 type Fill struct {
 	// Reason is why the key is got.
 	Reason cdn.MissReason
@@ -192,6 +192,12 @@ func (f *Fill) Fail(err error, fetch *Fetch, now time.Time) {
 		}
 		return nil
 	})
+}
+
+// Abandon ends the fill with an error that says that the object is to be got in another way: the origin has answered,
+// and what is stale is over.
+func (f *Fill) Abandon(err error, fetch *Fetch) {
+	f.end(Outcome{Err: err, Fetch: fetch}, f.dropStale)
 }
 
 // CanServeStale reports whether the stale object may be served at now because the origin fails.

@@ -275,17 +275,22 @@ func (c *Cache) Invalidate(key string) {
 // remember notes an invalidation that nobody waits for. After a power failure it may be forgotten, as may what was
 // on disk.
 func (c *Cache) remember(x cdn.Purge) {
+	c.purges.order.Lock()
+	c.note(x)
+	c.purges.order.Unlock()
+	if c.purges.size() > maxPurges {
+		c.sweep()
+	}
+}
+
+// note is remember with the order of purges held, and without a sweep.
+func (c *Cache) note(x cdn.Purge) {
 	p := c.purges
-	p.order.Lock()
 	generation := p.sequence() + 1
 	err := errors.Join(p.log.write(generation, x), p.pend(x))
 	p.add(x, generation)
-	p.order.Unlock()
 	if err != nil {
 		c.log.Warn("an invalidation could not be noted; what is on disk may be served again after a restart", "error", err)
-	}
-	if p.size() > maxPurges {
-		c.sweep()
 	}
 }
 

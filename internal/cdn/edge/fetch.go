@@ -171,9 +171,9 @@ func (h *Handler) fetch(f *flight) {
 		return
 	}
 	head, err := h.head(f, response, fetch)
-	if err != nil {
+	if err != nil { // the object is got in another way
 		p.close()
-		f.fill.Fail(err, fetch, h.now())
+		f.fill.Abandon(err, fetch)
 		return
 	}
 	if head.Share && !endless(f.rule, &head) {

@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,7 +37,7 @@ func sliceBytesOf(configured, maxObject int64) int64 {
 
 // slicesAsked reports whether a request is to be answered with slices.
 func (x *exchange) slicesAsked() bool {
-	return x.h.sliceBytes > 0 && x.r.Method == http.MethodGet && (x.h.large.has(x.target.Key) || x.slicesFirst())
+	return x.h.sliceBytes > 0 && (x.h.large.has(x.target.Key) || x.r.Method == http.MethodGet && x.slicesFirst())
 }
 
 // query returns what the cache is asked for on behalf of the request.
@@ -149,6 +150,9 @@ func parseContentRange(s string) (start, end, total int64, ok bool) {
 func (x *exchange) slices() {
 	size := x.h.sliceBytes
 	asked := x.r.Header.Get("Range")
+	if x.r.Method != http.MethodGet {
+		asked = "" // RFC 9110 §14.2
+	}
 	start, _, isRange := rangeStart(asked)
 	number := int64(0)
 	if isRange {
@@ -203,7 +207,7 @@ func (x *exchange) slices() {
 		if want := at / size; want != number {
 			next, err := x.fetchSlice(want)
 			if next == nil || !sameObject(o, next) {
-				x.tornSlices(o, next, number, want, err)
+				x.tornSlices(o, next, err)
 				return
 			}
 			o.Release()
@@ -251,6 +255,9 @@ func (x *exchange) holds(part message.Span) bool {
 func (x *exchange) fetchSlice(number int64) (*cache.Object, error) {
 	for range maxAgain {
 		o, err := x.trySlice(number)
+		if errors.Is(err, cache.ErrLost) && o == nil {
+			continue
+		}
 		if o == nil || x.rule.Forward != ForwardRequest || o.Matches(x.r.Header) {
 			return o, err
 		}
@@ -364,48 +371,59 @@ func (x *exchange) noSlice(err error) {
 }
 
 // tornSlices ends an answer of which the next slice cannot be had, or is of another state of the object.
-func (x *exchange) tornSlices(o, next *cache.Object, number, want int64, err error) {
+func (x *exchange) tornSlices(o, next *cache.Object, err error) {
 	if next != nil {
+		old, latest := o, next
+		if old.Received.After(latest.Received) {
+			old, latest = latest, old
+		}
+		x.h.cache.Supersede(x.target.Key, old, latest)
 		next.Release()
-		x.h.cache.Invalidate(cache.SliceKey(x.target.Key, number))
-		x.h.cache.Invalidate(cache.SliceKey(x.target.Key, want))
 		err = fmt.Errorf("%w: the object has changed between two slices", errOrigin)
 	}
 	x.brokenOff(o, err)
 }
 
-// keySet remembers something of a bounded number of keys. When it is full it forgets half of them.
+// keySet remembers something of a bounded number of keys, of each a hash: what viewers ask for is long. When it is full
+// it forgets half of them.
 type keySet struct {
-	mu   sync.RWMutex
+	seed maphash.Seed
 	most int
-	keys map[string]struct{}
+
+	mu   sync.RWMutex
+	sums map[uint64]struct{}
 }
 
-func newKeySet(most int) *keySet { return &keySet{most: most, keys: make(map[string]struct{})} }
+func newKeySet(most int) *keySet {
+	return &keySet{seed: maphash.MakeSeed(), most: most, sums: make(map[uint64]struct{})}
+}
 
 func (s *keySet) has(key string) bool {
+	sum := maphash.String(s.seed, key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_, ok := s.keys[key]
+	_, ok := s.sums[sum]
 	return ok
 }
 
 func (s *keySet) add(key string) {
+	sum := maphash.String(s.seed, key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.keys) >= s.most {
-		for k := range s.keys {
-			delete(s.keys, k)
-			if len(s.keys) <= s.most/2 {
+	if len(s.sums) >= s.most {
+		for other := range s.sums {
+			delete(s.sums, other)
+			if len(s.sums) <= s.most/2 {
 				break
 			}
 		}
 	}
-	s.keys[key] = struct{}{}
+	s.sums[sum] = struct{}{}
 }
 
 func (s *keySet) forget(key string) {
+	sum := maphash.String(s.seed, key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.keys, key)
+	delete(s.sums, sum)
 }

@@ -176,3 +176,99 @@ func TestContentRange(t *testing.T) {
 		}
 	}
 }
+
+func TestTheHeadOfWhatIsHeldInSlices(t *testing.T) {
+	f := newFilm(300 << 10)
+	hs := newHarness(t, f.serve, slicing)
+	hs.get("/film.bin")
+	before := hs.fetches()
+	for range 3 {
+		w := hs.do("HEAD", "/film.bin", "Range", "bytes=5-9") // of which HEAD knows nothing
+		if w.Code != 200 || w.Header().Get("Content-Length") != fmt.Sprint(len(f.body)) || w.Body.Len() != 0 {
+			t.Errorf("%d, Content-Length %s, %d bytes", w.Code, w.Header().Get("Content-Length"), w.Body.Len())
+		}
+		if row := hs.row(t, -1); row.CacheStatus != "hit" {
+			t.Errorf("%s %s", row.CacheStatus, row.MissReason)
+		}
+	}
+	if n := hs.fetches() - before; n != 0 {
+		t.Errorf("the origin was asked %d times for what is held", n)
+	}
+}
+
+// What has grown too large for one piece since it was kept is not served as it was: the origin has not failed.
+func TestAnObjectThatGrowsLarge(t *testing.T) {
+	f := newFilm(90 << 10)
+	hs := newHarness(t, f.serve, slicing)
+	var later atomic.Int64
+	hs.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	hs.get("/film.bin")
+	eventually(t, "the object to be whole", func() bool {
+		l := hs.cache.Get(cache.Query{Key: "/film.bin", Now: time.Now(), Probe: true})
+		if l.Object == nil {
+			return false
+		}
+		defer l.Object.Release()
+		return l.Object.Complete()
+	})
+	f.mu.Lock()
+	f.body, f.etag = bytes.Repeat([]byte("new "), 75<<10), `"2"`
+	f.mu.Unlock()
+	later.Store(int64(70 * time.Second))
+	for range 2 {
+		if w := hs.get("/film.bin"); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), f.body) {
+			t.Errorf("%d, %d bytes, want %d: %s", w.Code, w.Body.Len(), len(f.body), w.Header().Get("Cache-Status"))
+		}
+	}
+}
+
+// The object has changed, and one slice of it has been fetched again: one answer is broken off, whichever slice it was.
+func TestAChangeBreaksOffOneAnswer(t *testing.T) {
+	for _, changed := range []int64{0, 7, 15} {
+		t.Run(fmt.Sprint("slice ", changed), func(t *testing.T) {
+			f := newFilm(1 << 20)
+			hs := newHarness(t, f.serve, slicing)
+			hs.get("/film.bin")
+			f.mu.Lock()
+			f.body, f.etag = bytes.Repeat([]byte("new "), 1<<18), `"2"`
+			f.mu.Unlock()
+			hs.cache.Invalidate(cache.SliceKey("/film.bin", changed)) // as if it had been evicted
+			hs.get("/film.bin", "Range", fmt.Sprintf("bytes=%d-%d", changed<<16, changed<<16))
+			before := hs.fetches()
+			hs.unfinished(t, httptest.NewRequest("GET", "/film.bin", nil))
+			for range 3 {
+				if w := hs.get("/film.bin"); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), f.body) {
+					t.Errorf("afterwards: %d, %d bytes", w.Code, w.Body.Len())
+				}
+			}
+			// The slice that was new is kept. The one that was read ahead may be fetched twice.
+			if n := hs.fetches() - before; n < 15 || n > 16 {
+				t.Errorf("the origin was asked %d times for the 15 slices that were old", n)
+			}
+		})
+	}
+}
+
+// However long the keys are that viewers think of, what is remembered of them is small.
+func TestKeySet(t *testing.T) {
+	s := newKeySet(100)
+	for i := range 1000 {
+		key := strings.Repeat("k", 4<<10) + fmt.Sprint(i)
+		s.add(key)
+		if !s.has(key) || s.has(key+"x") {
+			t.Fatalf("after %d keys: the last is not there, or another is", i)
+		}
+		if len(s.sums) > 100 {
+			t.Fatalf("%d are remembered, the bound is 100", len(s.sums))
+		}
+	}
+	last := strings.Repeat("k", 4<<10) + "999"
+	s.forget(last)
+	if s.has(last) {
+		t.Error("what was forgotten is there")
+	}
+	before := testing.AllocsPerRun(100, func() { s.has(last) })
+	if before != 0 {
+		t.Errorf("a look makes %v allocations", before)
+	}
+}
