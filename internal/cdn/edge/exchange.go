@@ -97,7 +97,7 @@ func (x *exchange) answer() {
 	switch {
 	case x.rule.Upgrade && x.r.Header.Get("Upgrade") != "":
 		x.upgrade()
-	case x.rule.Bypass, x.rule.Forward == ForwardRequest && x.r.ContentLength != 0:
+	case x.rule.Bypass, x.rule.Forward == ForwardRequest && hasContent(x.r):
 		x.pass() // what a body asks for is in no key
 	default:
 		x.lookUp()
