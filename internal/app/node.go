@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/edge"
 	"github.com/weir-stream/weir/internal/cdn/edge/h1"
 	"github.com/weir-stream/weir/internal/cdn/upstream"
@@ -189,31 +187,16 @@ func (n *node) viewers(handler http.Handler) (*httpserver.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n.listener("public", c, handler, capped{conns, n.edge.access})
-}
-
-// capped bounds the connections of one address.
-type capped struct {
-	httpserver.ConnHandler
-	access *access.Chain
-}
-
-func (c capped) ServeConn(ctx context.Context, conn net.Conn) net.Conn {
-	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		release, ok := c.access.ConnOpened(address.AddrPort().Addr().Unmap().WithZone(""))
-		if !ok {
-			_ = conn.Close()
-			return nil
-		}
-		defer release()
-	}
-	return c.ConnHandler.ServeConn(ctx, conn)
+	return n.listener("public", c, handler, conns)
 }
 
 func (n *node) listener(name string, c httpserver.Config, handler http.Handler, conns httpserver.ConnHandler) (*httpserver.Server, error) {
 	settings := httpserver.Settings{
 		Config: c, Handler: handler, Conns: conns, Log: n.log.With("listener", name), Data: filepath.Join(n.config.Data, "certificates"),
 		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"listener": name}, n.registry),
+	}
+	if conns != nil { // viewers', of whom each address may have so many, whatever they speak
+		settings.Admit = n.edge.access.ConnOpened
 	}
 	if n.process.sockets != nil {
 		settings.Sockets = n.process.sockets

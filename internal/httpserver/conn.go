@@ -27,6 +27,7 @@ type conn struct {
 	remote  net.Addr // nil: that of Conn
 	stall   time.Duration
 	release func() // once
+	leave   func() // says that the client has a connection less; guarded by the server's mu
 
 	mu       sync.Mutex // guards the deadlines of writes
 	deadline time.Time  // that was asked for

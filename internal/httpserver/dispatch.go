@@ -35,7 +35,11 @@ func (s *Server) arrive(accepted net.Conn) {
 	c.release = sync.OnceFunc(func() {
 		s.mu.Lock()
 		delete(s.conns, c)
+		leave := c.leave
 		s.mu.Unlock()
+		if leave != nil {
+			leave()
+		}
 		s.slots.release()
 		s.metrics.open.Dec()
 		s.open.add(-1)
@@ -64,6 +68,11 @@ func (s *Server) arrive(accepted net.Conn) {
 func (s *Server) serve(c *conn, arrived func()) {
 	if err := s.readProxy(c); err != nil {
 		s.metrics.refuse("proxy-protocol")
+		_ = c.Close()
+		return
+	}
+	if !s.letIn(c) {
+		s.metrics.refuse("address")
 		_ = c.Close()
 		return
 	}
@@ -111,6 +120,33 @@ func (s *Server) readProxy(c *conn) error {
 		c.remote = net.TCPAddrFromAddrPort(client)
 	}
 	return c.SetReadDeadline(time.Time{})
+}
+
+// letIn reports whether the client may have the connection. It counts until that ends, and not only until somebody
+// else serves it.
+func (s *Server) letIn(c *conn) bool {
+	leave, ok := s.admit(addressOf(c.RemoteAddr()))
+	s.mu.Lock()
+	_, open := s.conns[c]
+	if open {
+		c.leave = leave
+	}
+	s.mu.Unlock()
+	if !open { // it was closed meanwhile, because the server stops
+		leave()
+	}
+	return ok
+}
+
+// addressOf returns the address of a client.
+func addressOf(a net.Addr) netip.Addr {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	case *net.UDPAddr:
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
 
 // refusePlain answers who speaks HTTP where TLS is spoken, as net/http does.

@@ -122,6 +122,12 @@ func (s *Server) countQUIC(c *quic.Conn) {
 	select {
 	case s.slots <- struct{}{}:
 		context.AfterFunc(ctx, s.slots.release)
+		leave, ok := s.admit(addressOf(c.RemoteAddr()))
+		context.AfterFunc(ctx, leave)
+		if !ok {
+			s.metrics.refuse("address")
+			_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
+		}
 	default:
 		_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
 	}

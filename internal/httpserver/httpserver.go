@@ -26,6 +26,9 @@ type Settings struct {
 	Log *slog.Logger
 	// Conns serves HTTP/1.1 connections before Handler; nil: Handler serves them all.
 	Conns ConnHandler
+	// Admit is asked for each connection, whatever it speaks, when it is known whose it is; if it says no the
+	// connection is closed. release is called when the connection has ended, whatever ok is. nil: all are let in.
+	Admit func(client netip.Addr) (release func(), ok bool)
 	// Sockets opens the listening sockets; nil: a net.ListenConfig does.
 	Sockets Sockets
 	// Data is the folder for what ACME keeps, if the configuration names none.
@@ -48,6 +51,7 @@ type Server struct {
 	metrics     *metrics
 	sockets     Sockets
 	handler     ConnHandler
+	admit       func(client netip.Addr) (release func(), ok bool)
 	handlerHTTP http.Handler
 	buffers     *joinconn.Buffers
 	proxies     []netip.Prefix
@@ -94,7 +98,10 @@ func New(s Settings) (*Server, error) {
 	server := &Server{
 		config: s.Config, log: s.Log, metrics: m, sockets: s.Sockets, handler: s.Conns, handlerHTTP: s.Handler,
 		buffers: joinconn.NewBuffers(), proxies: s.Config.proxies(), slots: make(slots, s.Config.MaxConnections),
-		conns: make(map[*conn]struct{}),
+		conns: make(map[*conn]struct{}), admit: s.Admit,
+	}
+	if server.admit == nil {
+		server.admit = func(netip.Addr) (func(), bool) { return func() {}, true }
 	}
 	if server.sockets == nil {
 		server.sockets = new(net.ListenConfig)
@@ -160,7 +167,7 @@ func (s *Server) secure(settings Settings) error {
 	plain := s.config
 	plain.Address, plain.TLS = c.Redirect, DefaultTLSConfig()
 	s.plain, err = New(Settings{
-		Config: plain, Log: s.log, Sockets: s.sockets,
+		Config: plain, Log: s.log, Sockets: s.sockets, Admit: s.admit,
 		Handler: s.certificates.ServeChallenges(redirect(func() int { return port(s.listener.Addr()) })),
 	})
 	return err
