@@ -265,6 +265,7 @@ func TestWhereATokenIsSent(t *testing.T) {
 		{"path", get("/vod/~" + film + "/film/1"), "", "/vod/film/1"},
 		{"path, deeper", get("/vod/film/~" + film + "/1"), "", "/vod/film/1"},
 		{"path, before the rule", get("/~" + film + "/vod/film/1"), "", "/vod/film/1"},
+		{"path, behind a tilde that is no token", get("/vod/~bob/~" + all + "/1"), "", "/vod/~bob/1"},
 		{"path, of another scope", get("/vod/~" + film + "/film2/1"), token.Scope, ""},
 		{"path, out of the scope by dots", get("/vod/~" + film + "/film/../film2/1"), token.Scope, ""},
 		{"path, wrong, and a right argument", get("/vod/~a.b.c/film/1?token=" + film), token.Malformed, ""},

@@ -197,6 +197,11 @@ func (c *Chain) check(r *Request) Decision {
 			}
 		}
 	}
+	if c.meter(s, rule, client, now) {
+		if asked, refused := c.ask(s, r, client, now, rule.strip); refused {
+			return asked
+		}
+	}
 	return d
 }
 
@@ -215,7 +220,6 @@ func (c *Chain) checkClient(s *state, rule *rule, r *Request, client netip.Addr,
 		b := limit.ClientOf(client).As16()
 		key := limit.Key{Scope: rule.Path, Hi: bigEndian(b[:8]), Lo: bigEndian(b[8:])}
 		if wait, ok := s.rates.Allow(key, now, rate.PerAddress, rate.Burst); !ok {
-			c.meter(s, rule, client, now)
 			return tooMany(RateAddress, wait, rule.strip), true
 		}
 	}
@@ -321,25 +325,28 @@ func (c *Chain) challenged(s *state, rule *rule, client netip.Addr, now time.Tim
 	case challengeNever:
 		return false
 	}
-	c.meter(s, rule, client, now)
 	return c.networks.Has(client, now)
 }
 
-// meter counts a request of a network, and challenges a network that goes over the rule's rate.
-func (c *Chain) meter(s *state, rule *rule, client netip.Addr, now time.Time) {
+// meter counts a request of a network that is allowed, and challenges a network that goes over the rule's rate. What is
+// refused does not count: its cost is small, and one client that goes on against a wall would shut out its neighbours.
+// It reports whether it has begun to.
+func (c *Chain) meter(s *state, rule *rule, client netip.Addr, now time.Time) bool {
 	if rule.Challenge == nil || rule.Challenge.Mode != challengeAbuse || rule.Challenge.Above == 0 || !client.IsValid() {
-		return
+		return false
 	}
 	clients := challenge.NetworkOf(client)
 	b := clients.Addr().As16()
 	key := limit.Key{Scope: rule.Path, Name: "network", Hi: bigEndian(b[:8]), Lo: bigEndian(b[8:])}
 	if _, ok := s.rates.Allow(key, now, rule.Challenge.Above, time.Second); ok || c.networks.Has(client, now) {
-		return
+		return false
 	}
 	if c.networks.Add(clients, now.Add(s.Challenge.Hold), now) {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "network challenged",
 			slog.Any("network", clients), slog.String("rule", rule.Path), slog.Duration("hold", s.Challenge.Hold))
+		return true
 	}
+	return false
 }
 
 // ask refuses a client that has not answered: a browser that opens a page gets the work, all else has to wait.

@@ -132,6 +132,43 @@ rules:
 	}
 }
 
+// One client cannot use up what all viewers of a tenant have, unless an operator says so.
+func TestOneClientDoesNotShutTheOthersOut(t *testing.T) {
+	c := newChain(t, "rules: [{path: /, tenant: house, rate: {}}]")
+	for range 20_000 {
+		c.Check(get("/a"))
+	}
+	if got := with(c, get("/a")); got != string(access.RateAddress) {
+		t.Errorf("the client is refused for %q", got)
+	}
+	if got := with(c, get("/a", from("203.0.113.200"))); got != "" {
+		t.Errorf("another viewer is refused for %q", got)
+	}
+}
+
+// What is refused does not count towards challenging the network.
+func TestARefusedClientHasNoNeighboursChallenged(t *testing.T) {
+	c := newChain(t, `
+rules:
+- path: /rate/
+  rate: {per_address: 2, burst: 1s}
+  challenge: {above: 4}
+- path: /token/
+  token: {keys: [{id: k1, secret: {env: KEY_A}}]}
+  challenge: {above: 4}
+`)
+	for range 20 {
+		c.Check(get("/rate/a"))
+		c.Check(get("/token/a"))
+	}
+	if got := c.Challenges(); len(got) != 0 {
+		t.Errorf("challenged are %v", got)
+	}
+	if got := with(c, get("/rate/a", from("203.0.113.8"))); got != "" {
+		t.Errorf("a neighbour is refused for %q", got)
+	}
+}
+
 var seed = regexp.MustCompile(`data-prefix="(\d+\.(\d+)\.([\w-]+)\.)"`)
 
 // answer does what the challenge's page does, and returns the cookie.

@@ -155,8 +155,8 @@ type RateConfig struct {
 
 // RuleChallengeConfig says whose browsers are asked for work.
 type RuleChallengeConfig struct {
-	// Mode is always, abuse (networks that go over Above requests per second, and those that an operator
-	// names), or never.
+	// Mode is always, abuse (networks that are let to more than Above requests per second, and those that an
+	// operator names), or never.
 	Mode  string  `yaml:"mode"`
 	Above float64 `yaml:"above"`
 }
@@ -189,11 +189,13 @@ func defaultCAT() CATConfig {
 func defaultJWT() JWTConfig { return JWTConfig{Bearer: true} }
 func defaultGeo() GeoConfig { return GeoConfig{Unknown: deny} }
 func defaultRate() RateConfig {
-	return RateConfig{PerAddress: 10_000, PerSubject: 10_000, PerTenant: 10_000, Burst: time.Second}
+	// None for a tenant: one that a single client can use up shuts all its viewers out.
+	return RateConfig{PerAddress: 10_000, PerSubject: 10_000, Burst: time.Second}
 }
 
 func defaultRuleChallenge() RuleChallengeConfig {
-	return RuleChallengeConfig{Mode: challengeAbuse, Above: 5_000}
+	// More than one address may ask for, or one alone would have all its neighbours challenged.
+	return RuleChallengeConfig{Mode: challengeAbuse, Above: 20_000}
 }
 
 // Validate reports the first value that cannot be. Files are not opened.

@@ -63,17 +63,21 @@ func (s *state) find(path string) *rule {
 // pathMark begins a path segment that is a token.
 const pathMark = "/~"
 
-// cutToken takes the segment that is a token out of a clean path: ~key.payload.signature.
+// cutToken takes the first segment that has the form of a token out of a clean path:
+// ~key.payload.signature.
 func cutToken(path string) (text, rest string, ok bool) {
-	start := strings.Index(path, pathMark)
-	if start < 0 {
-		return "", "", false
+	for from := 0; ; {
+		start := strings.Index(path[from:], pathMark)
+		if start < 0 {
+			return "", "", false
+		}
+		start += from
+		from = start + len(pathMark)
+		text, _, ok = strings.Cut(path[from:], "/")
+		if ok && strings.Count(text, ".") == 2 {
+			return text, path[:start] + path[from+len(text):], true
+		}
 	}
-	text, _, ok = strings.Cut(path[start+len(pathMark):], "/")
-	if !ok || strings.Count(text, ".") != 2 {
-		return "", "", false
-	}
-	return text, path[:start] + path[start+len(pathMark)+len(text):], true
 }
 
 // target is what a request asks for: the rule, the clean path of the object, and the token in the path.
