@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,7 +29,8 @@ type Purge struct {
 	Scope PurgeScope `json:"scope"`
 	// Target is the path with its query, the beginning of paths, or the tag; "" for everything.
 	Target string `json:"target,omitempty"`
-	// Host narrows a url or a prefix to one name under which objects are asked for; "" is any.
+	// Host narrows a url or a prefix to one name under which objects are asked for; "" is any. It may have a port,
+	// and be written as in a URL.
 	Host string `json:"host,omitempty"`
 	// Soft makes objects stale instead of removing them: they may still serve where stale ones may.
 	Soft bool `json:"soft,omitempty"`
@@ -37,10 +39,25 @@ type Purge struct {
 	By   string    `json:"by,omitempty"`
 }
 
+// Hosts returns how objects are kept that are asked for under the purge's host: its clean spelling, or both where it
+// depends on the scheme whether the port is said. It is empty if the purge names no host.
+func (p Purge) Hosts() []string {
+	var hosts []string
+	for _, secure := range []bool{false, true} {
+		if host, ok := HostOf(p.Host, secure); ok && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
 // Validate reports what is wrong with the purge.
 func (p Purge) Validate() error {
 	if len(p.Target) > MaxPurgeTarget {
 		return fmt.Errorf("the target has %d bytes; at most %d are expected", len(p.Target), MaxPurgeTarget)
+	}
+	if _, ok := HostOf(p.Host, false); p.Host != "" && !ok {
+		return fmt.Errorf("the host is %q; a name or an address is expected, with a port or without", p.Host)
 	}
 	switch p.Scope {
 	case PurgeURL, PurgePrefix:

@@ -104,7 +104,11 @@ func targetsOf(x cdn.Purge) []string {
 	if x.Host == "" {
 		return []string{x.Target}
 	}
-	return []string{x.Host + x.Target, anyHost + x.Target}
+	targets := []string{anyHost + x.Target}
+	for _, host := range x.Hosts() {
+		targets = append(targets, host+x.Target)
+	}
+	return targets
 }
 
 // since reports whether there was a purge, later than generation, of what is under key and has these tags.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -457,5 +458,43 @@ func TestASoftPurgeOfWhatIsWrittenLater(t *testing.T) {
 	c, _ = onDisk(t, dir, atNoon)
 	if fresh, stale := held(c, noon.Add(time.Second), "/k"); len(fresh) != 0 || len(stale) != 1 {
 		t.Errorf("fresh %q, stale %q", fresh, stale)
+	}
+}
+
+// A purge names a host as people write it, and keys have one spelling.
+func TestTheHostOfAPurge(t *testing.T) {
+	for _, tt := range []struct{ host, gone string }{
+		{"a.example", "a.example/x"},
+		{"A.Example", "a.example/x"},
+		{"a.example.", "a.example/x"},
+		{"A.Example:80", "a.example/x a.example:80/x"},
+		{"a.example:443", "a.example/x a.example:443/x"},
+		{"a.example:8080", "a.example:8080/x"},
+		{"[2001:DB8::1]", "[2001:db8::1]/x"},
+	} {
+		keys := []string{"a.example/x", "a.example:80/x", "a.example:443/x", "a.example:8080/x", "b.example/x", "[2001:db8::1]/x"}
+		for _, scope := range []cdn.PurgeScope{cdn.PurgeURL, cdn.PurgePrefix} {
+			c := newCache(t)
+			for _, key := range keys {
+				put(t, c, key, []byte("abc"), head(3, time.Hour))
+			}
+			if err := c.Purge(cdn.Purge{Scope: scope, Target: "/x", Host: tt.host}); err != nil {
+				t.Fatal(err)
+			}
+			var gone []string
+			for _, key := range keys {
+				if fresh, _ := held(c, noon, key); len(fresh) == 0 {
+					gone = append(gone, key)
+				}
+			}
+			if got := strings.Join(gone, " "); got != tt.gone {
+				t.Errorf("%s under %q: gone are %q, want %q", scope, tt.host, got, tt.gone)
+			}
+		}
+	}
+	for _, host := range []string{"a.example/", "https://a.example", "a b", "a:b", ".", "*"} {
+		if err := newCache(t).Purge(cdn.Purge{Scope: cdn.PurgeURL, Target: "/x", Host: host}); !errors.Is(err, ErrPurge) {
+			t.Errorf("a purge under %q: %v, want that it is refused", host, err)
+		}
 	}
 }
