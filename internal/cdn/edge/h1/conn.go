@@ -53,6 +53,7 @@ type conn struct {
 	total      int64 // bytes that the kernel has taken
 	stallAt    time.Time
 	stallTaken int64 // those of total that the client had taken at stallAt
+	stallBytes int   // what the deadline is for, where there is no socket
 	stallArmed bool
 	pace       int64
 	answers    int64

@@ -328,17 +328,66 @@ func TestTheRecordsOfAnAnswerAreJoined(t *testing.T) {
 	connection := dialTLS(t, e.addr)
 	j := <-joiners
 	for _, test := range []struct {
-		path string
-		size int
-	}{{"/memory/1000", 1000}, {"/mapped/0/500000", 500_000}, {"/handled", 100_000}} {
+		path         string
+		size, writes int
+	}{{"/memory/1000", 1000, 1}, {"/mapped/0/500000", 500_000, 4}, {"/handled", 100_000, 2}} {
 		_, body := connection.say(get("/memory/1")).hear("GET")
 		same(t, "first", body, l.content[:1])
 		before := j.count()
 		_, body = connection.say(get(test.path)).hear("GET")
 		same(t, test.path, body, l.content[:test.size])
-		if n := j.count() - before; n > 2 {
-			t.Errorf("%s took %d writes", test.path, n)
+		if n := j.count() - before; n > test.writes {
+			t.Errorf("%s took %d writes, want %d", test.path, n, test.writes)
 		}
+	}
+}
+
+// slowJoin fails to send after a while what it has kept, and notes how long it might have taken for each 64 KB.
+type slowJoin struct {
+	*joining
+	deadline time.Time
+	least    time.Duration
+	left     int // how much it still sends
+}
+
+func (j *slowJoin) SetWriteDeadline(t time.Time) error {
+	j.deadline = t
+	return j.Conn.SetWriteDeadline(t)
+}
+
+func (j *slowJoin) Flush() error {
+	size := len(j.held)
+	if each := time.Until(j.deadline) * (64 << 10) / time.Duration(max(size, 64<<10)); j.least == 0 || each < j.least {
+		j.least = each
+	}
+	if j.left -= size; j.left < 0 {
+		j.held, j.hold = nil, false
+		return io.ErrClosedPipe
+	}
+	return j.joining.Flush()
+}
+
+// Of what is kept below TLS nothing has been written, and a client has the stall timeout for each 64 KB of it.
+func TestWhatAJoinerKeepsIsNotWritten(t *testing.T) {
+	l := newLibrary(t, 2<<20)
+	joiners := make(chan *slowJoin, 1)
+	e := start(t, func(e *edge) {
+		e.Hitter, e.tls = l, certificate(t)
+		e.below = func(c net.Conn) net.Conn {
+			j := &slowJoin{joining: &joining{Conn: c}, left: 700_000}
+			joiners <- j
+			return j
+		}
+	})
+	connection := dialTLS(t, e.addr)
+	connection.say(get("/memory/1000000"))
+	x := <-l.results
+	if x.Err == nil || x.Bytes > 700_000 || x.Bytes < 500_000 {
+		t.Errorf("%d bytes are said to be written (%v), want what was sent of 700,000 bytes with TLS", x.Bytes, x.Err)
+	}
+	stall := h1.DefaultConfig().StallTimeout
+	if j := <-joiners; j.least < stall*9/10 {
+		t.Errorf("a client has %v for 64 KB, want some %v", j.least, stall)
 	}
 }
 

@@ -19,6 +19,8 @@ const (
 	// pieceBytes is how much a client of TLS must take within the stall timeout: there what it has taken of a longer
 	// write cannot be told.
 	pieceBytes = 64 << 10
+	// joinBytes is how many bytes of records are joined: the client may take as many stall timeouts as this has pieces.
+	joinBytes = 2 * pieceBytes
 )
 
 var (
@@ -64,6 +66,9 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 	head := append(o.buffer, a.Head...)
 	if !a.Dated {
 		head = append(head, c.server.date(c.now)...)
+	}
+	if c.secure != nil {
+		head = append(head, c.server.secure().lines...)
 	}
 	if closing {
 		head = append(head, "Connection: close\r\n"...)
@@ -240,11 +245,9 @@ func (c *conn) setWriteDeadline(t time.Time) {
 	_ = c.nc.SetWriteDeadline(t)
 }
 
-// writeStream writes through net.Conn: TLS, and whatever has no socket that can be used.
+// writeStream writes through net.Conn: TLS, and whatever has no socket that can be used. What a joiner keeps has not
+// been written before it is flushed.
 func (c *conn) writeStream(o *output) error {
-	if c.joiner != nil {
-		c.joiner.Hold()
-	}
 	// The head shares its record with the beginning of the body.
 	for i, p := range o.pieces[1:] {
 		k := max(min(recordBytes-len(o.buffer), len(p)), 0)
@@ -254,37 +257,57 @@ func (c *conn) writeStream(o *output) error {
 	}
 	o.pieces[0] = o.buffer
 	var err error
-	for i, turn := 0, 0; i < len(o.pieces) && err == nil; {
-		p := o.pieces[i]
-		if len(p) == 0 {
-			i++
-			continue
+	for err == nil && !o.empty() {
+		size := pieceBytes
+		join := c.joiner != nil && o.pending() > recordBytes
+		if join {
+			size = joinBytes
 		}
 		// It is never cleared and may have passed since, but then it is older than the grain.
-		if now := time.Now(); now.Sub(c.stallAt) >= c.server.grain {
-			c.stallAt = now
-			c.setWriteDeadline(now.Add(c.server.config.StallTimeout))
+		if now := time.Now(); now.Sub(c.stallAt) >= c.server.grain || size > c.stallBytes {
+			c.stallAt, c.stallBytes = now, size
+			c.setWriteDeadline(now.Add(c.server.config.StallTimeout * time.Duration(size/pieceBytes)))
 		}
 		var n int
-		n, err = c.nc.Write(p[:min(len(p), pieceBytes)])
-		o.pieces[i] = p[n:]
+		if join {
+			c.joiner.Hold()
+			n, err = c.writePieces(o, size)
+			if failed := c.joiner.Flush(); failed != nil {
+				n, err = 0, cmp.Or(err, failed)
+			}
+		} else {
+			n, err = c.writePieces(o, size)
+		}
 		o.taken += int64(n)
-		if turn += n; turn >= turnBytes {
-			turn = 0
+		if o.turn += n; o.turn >= turnBytes {
+			o.turn = 0
 			runtime.Gosched()
 		}
-		if o.first.IsZero() && !o.empty() {
+		if o.first.IsZero() && err == nil && !o.empty() {
 			o.first = time.Now()
 		}
-	}
-	if c.joiner != nil {
-		err = cmp.Or(err, c.joiner.Flush())
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.server.metrics.stalled.Inc()
 		return errStalled
 	}
 	return err
+}
+
+// writePieces writes so much of the pieces.
+func (c *conn) writePieces(o *output, size int) (written int, err error) {
+	for i := range o.pieces {
+		p := o.pieces[i][:min(len(o.pieces[i]), size-written)]
+		if len(p) == 0 {
+			continue
+		}
+		n, err := c.nc.Write(p)
+		o.pieces[i] = o.pieces[i][n:]
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // sample asks the kernel how the connection fares, and returns what is new since it was asked before.
