@@ -22,6 +22,7 @@ var (
 	foundation = []string{
 		"internal/lifecycle", "internal/httpserver", "internal/objstore", "internal/sqldb", "internal/ffmpeg",
 		"internal/geoip", "internal/auth", "internal/audit", "internal/metrics", "internal/problem", "internal/natsserver",
+		"internal/secret",
 	}
 	vocabularies = append([]string{"internal/media", "internal/live", "internal/vod", "internal/cdn", "internal/telemetry", "internal/analytics"}, dialect...)
 	// The public packages: reading and writing CMCD, and what stands on that (ADR 9). Whoever may import
@@ -34,10 +35,12 @@ var (
 		"internal/vod":       {"internal/media"},
 		"internal/telemetry": {"cmcd"},
 	}
-	// What foundation packages may import: two of them stand on the metadata database.
+	// What foundation packages may import: two of them stand on the metadata database, one has a password.
 	foundationImports = map[string][]string{
 		"internal/auth":  {"internal/sqldb"},
 		"internal/audit": {"internal/sqldb"},
+
+		"internal/natsserver": {"internal/secret"},
 	}
 	// The engines of an area that its other engines may import.
 	sharedEngines = map[string][]string{

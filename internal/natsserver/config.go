@@ -4,8 +4,13 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/weir-stream/weir/internal/secret"
 )
 
 // Config is what users write about the shared bus.
@@ -14,14 +19,15 @@ type Config struct {
 	Address string `yaml:"address"`
 	// Servers are addresses of other nodes' servers, as host:port. If there are any, none runs here.
 	Servers []string `yaml:"servers"`
-	// User and Password are asked of whoever connects, by client and by route; "" means that nothing is.
-	User     string `yaml:"user"`
-	Password string `yaml:"password"`
+	// User and Password are asked of whoever connects, by client and by route; "" means that nothing is, which is
+	// for addresses that only this machine reaches, or where certificates are asked for.
+	User     string      `yaml:"user"`
+	Password secret.Text `yaml:"password"`
 
 	TLS     TLSConfig     `yaml:"tls"`
 	Cluster ClusterConfig `yaml:"cluster"`
 
-	// Replicas is how many servers keep each message: 1, 3 or 5; 0 means 3 in a cluster, else 1.
+	// Replicas is how many servers keep each message: 1, 3 or 5; 0 means 3 in a cluster of so many servers, else 1.
 	Replicas int `yaml:"replicas"`
 	// MaxStoreBytes bounds what this server keeps on disk.
 	MaxStoreBytes int64 `yaml:"max_store_bytes"`
@@ -76,10 +82,59 @@ func (c Config) replicas() int {
 	switch {
 	case c.Replicas > 0 || c.Remote():
 		return c.Replicas
-	case c.Cluster.Address != "":
+	case c.servers() >= 3:
 		return 3
 	}
 	return 1
+}
+
+// servers is how many servers there are at most. Of three, each may name the other two only.
+func (c Config) servers() int {
+	if c.Cluster.Address == "" {
+		return 1
+	}
+	all := make(map[string]bool, len(c.Cluster.Routes)+1)
+	named := false
+	for _, r := range c.Cluster.Routes {
+		all[r] = true
+		named = named || r == c.Cluster.Advertise || here(c.Cluster.Address, r)
+	}
+	if named {
+		return len(all)
+	}
+	return len(all) + 1
+}
+
+// here reports whether address is where a server is reached that listens on listen.
+func here(listen, address string) bool {
+	if listen == address {
+		return true
+	}
+	on, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	host, other, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(on); err != nil || port != other || on != "" && (ip == nil || !ip.IsUnspecified()) {
+		return false
+	}
+	// It listens on all addresses of this machine.
+	if name, err := os.Hostname(); err == nil && (host == name || strings.HasPrefix(host, name+".") || strings.HasPrefix(name, host+".")) {
+		return true
+	}
+	ip := net.ParseIP(host)
+	addresses, err := net.InterfaceAddrs()
+	return err == nil && ip != nil && slices.ContainsFunc(addresses, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip)
+	})
+}
+
+// private reports whether only this machine reaches an address.
+func private(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return address == "" || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Validate reports the first value that cannot be.
@@ -120,6 +175,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("replicas is %d; 1, 3 or 5 is expected", c.Replicas)
 	case c.Replicas > 1 && c.Cluster.Address == "" && !c.Remote():
 		return fmt.Errorf("replicas is %d and there is no cluster; 1 is expected where a server stands alone", c.Replicas)
+	case c.Cluster.Address != "" && c.Replicas > c.servers():
+		return fmt.Errorf("replicas is %d and cluster.routes name %d servers; no more replicas than servers are expected", c.Replicas, c.servers())
+	case c.open(c.Address):
+		return fmt.Errorf("address is %q, and whoever reaches it could purge everything; user and password, tls, or an address such as 127.0.0.1:4222 is expected", c.Address)
+	case c.open(c.Cluster.Address):
+		return fmt.Errorf("cluster.address is %q, and whoever reaches it could purge everything; user and password, tls, or an address such as 127.0.0.1:6222 is expected", c.Cluster.Address)
 	case c.MaxStoreBytes < 1<<20:
 		return fmt.Errorf("max_store_bytes is %d; at least %d is expected", c.MaxStoreBytes, 1<<20)
 	case c.SyncInterval < 0:
@@ -128,6 +189,11 @@ func (c Config) Validate() error {
 		return fmt.Errorf("retransmit_min is %v; 0s, or 1ms to 200ms is expected", c.RetransmitMin)
 	}
 	return nil
+}
+
+// open reports whether anybody may connect to an address.
+func (c Config) open(address string) bool {
+	return c.User == "" && c.TLS.Authority == "" && !private(address)
 }
 
 // Validate reports the first value that cannot be.
@@ -150,7 +216,7 @@ func (c Config) routeURLs() []*url.URL {
 	for _, address := range c.Cluster.Routes {
 		u := &url.URL{Scheme: "nats-route", Host: address}
 		if c.User != "" {
-			u.User = url.UserPassword(c.User, c.Password)
+			u.User = url.UserPassword(c.User, string(c.Password))
 		}
 		urls = append(urls, u)
 	}

@@ -133,7 +133,7 @@ func (b *Server) options(s Settings) (*server.Options, error) {
 	c := s.Config
 	o := &server.Options{
 		ServerName: s.Name, DontListen: c.Address == "", NoSigs: true, NoLog: true,
-		Username: c.User, Password: c.Password,
+		Username: c.User, Password: string(c.Password),
 		JetStream: true, StoreDir: s.Dir, JetStreamMaxStore: c.MaxStoreBytes, JetStreamMaxMemory: 64 << 20,
 		SyncInterval: c.SyncInterval, SyncAlways: c.SyncInterval == 0,
 		DisableJetStreamBanner: true, ConnectErrorReports: errorReports, ReconnectErrorReports: errorReports,
@@ -157,7 +157,7 @@ func (b *Server) options(s Settings) (*server.Options, error) {
 		return o, nil
 	}
 	o.Cluster = server.ClusterOpts{
-		Name: c.Cluster.Name, Advertise: c.Cluster.Advertise, Username: c.User, Password: c.Password,
+		Name: c.Cluster.Name, Advertise: c.Cluster.Advertise, Username: c.User, Password: string(c.Password),
 		PingInterval: pingInterval, MaxPingsOut: maxPings, ConnectRetries: 1 << 20,
 	}
 	if o.Cluster.Host, o.Cluster.Port, err = split(c.Cluster.Address); err != nil {
@@ -257,7 +257,7 @@ func (b *Server) connect(name string) (*nats.Conn, error) {
 		}),
 	}
 	if b.config.User != "" {
-		options = append(options, nats.UserInfo(b.config.User, b.config.Password))
+		options = append(options, nats.UserInfo(b.config.User, string(b.config.Password)))
 	}
 	if b.server != nil {
 		c, err := nats.Connect("", append(options, nats.InProcessServer(b.server))...)

@@ -211,14 +211,23 @@ func TestConfig(t *testing.T) {
 		change func(*Config)
 		says   string
 	}{
-		"no port":                    {func(c *Config) { c.Address = "localhost" }, "host:port is expected"},
-		"an empty server":            {func(c *Config) { c.Servers = []string{""} }, "host:port is expected"},
-		"a server here and others'":  {func(c *Config) { c.Address, c.Servers = ":4222", []string{"a:4222"} }, "none runs here"},
-		"routes without an address":  {func(c *Config) { c.Cluster.Routes = []string{"a:6222"} }, "cluster.address is not"},
-		"an address without routes":  {func(c *Config) { c.Cluster.Address = ":6222" }, "cluster.routes are not"},
-		"a user without a password":  {func(c *Config) { c.User = "weir" }, "belong together"},
-		"two replicas":               {func(c *Config) { c.Replicas = 2 }, "1, 3 or 5"},
-		"three replicas on one":      {func(c *Config) { c.Replicas = 3 }, "no cluster"},
+		"no port":                   {func(c *Config) { c.Address = "localhost" }, "host:port is expected"},
+		"an empty server":           {func(c *Config) { c.Servers = []string{""} }, "host:port is expected"},
+		"a server here and others'": {func(c *Config) { c.Address, c.Servers = ":4222", []string{"a:4222"} }, "none runs here"},
+		"routes without an address": {func(c *Config) { c.Cluster.Routes = []string{"a:6222"} }, "cluster.address is not"},
+		"an address without routes": {func(c *Config) { c.Cluster.Address = ":6222" }, "cluster.routes are not"},
+		"a user without a password": {func(c *Config) { c.User = "weir" }, "belong together"},
+		"two replicas":              {func(c *Config) { c.Replicas = 2 }, "1, 3 or 5"},
+		"three replicas on one":     {func(c *Config) { c.Replicas = 3 }, "no cluster"},
+		"more replicas than servers": {func(c *Config) {
+			c.Cluster = ClusterConfig{Address: "127.0.0.1:6222", Routes: []string{"127.0.0.1:6222", "127.0.0.1:6223"}, Name: "weir"}
+			c.Replicas = 3
+		}, "name 2 servers"},
+		"an address for everybody": {func(c *Config) { c.Address = ":4222" }, "user and password, tls, or an address"},
+		"an address of a network":  {func(c *Config) { c.Address = "10.0.0.1:4222" }, "user and password, tls, or an address"},
+		"an address of a cluster, for everybody": {func(c *Config) {
+			c.Cluster = ClusterConfig{Address: "0.0.0.0:6222", Routes: []string{"a:6222"}, Name: "weir"}
+		}, "cluster.address is"},
 		"no room":                    {func(c *Config) { c.MaxStoreBytes = 0 }, "max_store_bytes"},
 		"an odd retransmission time": {func(c *Config) { c.RetransmitMin = time.Microsecond }, "1ms to 200ms"},
 		"a cluster without a name": {func(c *Config) {
@@ -236,6 +245,68 @@ func TestConfig(t *testing.T) {
 	}
 	if err := (TLSConfig{Key: "k"}).Validate(); err == nil {
 		t.Error("a key without a certificate is accepted")
+	}
+}
+
+func TestWhoMayReachTheBus(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"this machine":  func(c *Config) { c.Address = "127.0.0.1:4222" },
+		"by its name":   func(c *Config) { c.Address = "localhost:4222" },
+		"IPv6":          func(c *Config) { c.Address = "[::1]:4222" },
+		"with password": func(c *Config) { c.Address, c.User, c.Password = ":4222", "weir", "secret" },
+		"certificates":  func(c *Config) { c.Address, c.TLS = ":4222", TLSConfig{Certificate: "c", Key: "k", Authority: "a"} },
+	} {
+		c := DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// No more servers are to keep a message than there are.
+func TestReplicas(t *testing.T) {
+	for name, test := range map[string]struct {
+		cluster ClusterConfig
+		want    int
+	}{
+		"alone":                        {ClusterConfig{}, 1},
+		"two":                          {ClusterConfig{Address: "10.0.0.1:6222", Routes: []string{"10.0.0.1:6222", "10.0.0.2:6222"}}, 1},
+		"two, by what is told":         {ClusterConfig{Address: ":6222", Advertise: "a:6222", Routes: []string{"a:6222", "b:6222"}}, 1},
+		"two, on all addresses":        {ClusterConfig{Address: ":6222", Routes: []string{"127.0.0.1:6222", "b:6222"}}, 1},
+		"two, of which one is told":    {ClusterConfig{Address: ":6222", Routes: []string{"b:6222"}}, 1},
+		"three":                        {ClusterConfig{Address: "a:6222", Routes: []string{"a:6222", "b:6222", "c:6222"}}, 3},
+		"three, of which two are told": {ClusterConfig{Address: "a:6222", Routes: []string{"b:6222", "c:6222"}}, 3},
+		"four":                         {ClusterConfig{Address: ":6222", Routes: []string{"a:6222", "b:6222", "c:6222", "d:6222"}}, 3},
+	} {
+		if got := (Config{Cluster: test.cluster}).replicas(); got != test.want {
+			t.Errorf("%s: %d replicas, want %d", name, got, test.want)
+		}
+	}
+}
+
+// Two servers keep a log that both can make.
+func TestAClusterOfTwoKeepsMessages(t *testing.T) {
+	routes := freeAddresses(t, 2)
+	server := func(i int) *Server {
+		return start(t, fmt.Sprint("server-", i), t.TempDir(), func(c *Config) {
+			c.Address, c.Cluster.Address, c.Cluster.Routes = "127.0.0.1:0", routes[i], routes
+		})
+	}
+	first, second := server(0), server(1)
+	echo(t, connect(t, first), connect(t, second))
+	js, err := jetstream.New(connect(t, second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; {
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: first.Replicas()})
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -382,6 +382,7 @@ func TestPurgeEdgeProcess(t *testing.T) {
 
 func (e purgeEdge) run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	e.Bus.User, e.Bus.Password = "weir", "measured" // a password is not written into what the process was given
 	bus, err := natsserver.New(natsserver.Settings{Config: e.Bus, Name: e.Name, Dir: e.Dir, Log: log})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-stream/weir/internal/cdn/upstream/dial"
 	"github.com/weir-stream/weir/internal/cdn/upstream/health"
+	"github.com/weir-stream/weir/internal/secret"
 )
 
 // Config is what users write about where objects come from.
@@ -75,12 +76,12 @@ type OriginConfig struct {
 	TLS   dial.TLS `yaml:"tls"`
 }
 
-// HeaderConfig is one field. A secret is better in a file or a variable than in Value.
+// HeaderConfig is one field. A secret is better in a file or a variable than in Value, which is not shown for all that.
 type HeaderConfig struct {
-	Name  string `yaml:"name"`
-	Value string `yaml:"value"`
-	File  string `yaml:"file"` // one trailing line end is not part of the value
-	Env   string `yaml:"env"`
+	Name  string      `yaml:"name"`
+	Value secret.Text `yaml:"value"`
+	File  string      `yaml:"file"` // one trailing line end is not part of the value
+	Env   string      `yaml:"env"`
 }
 
 // RetryConfig is about asking another origin.
@@ -215,7 +216,7 @@ const noCheck = "none"
 
 func (h HeaderConfig) validate() error {
 	given := 0
-	for _, s := range []string{h.Value, h.File, h.Env} {
+	for _, s := range []string{string(h.Value), h.File, h.Env} {
 		if s != "" {
 			given++
 		}
@@ -227,7 +228,7 @@ func (h HeaderConfig) validate() error {
 		return fmt.Errorf("name is %q; this field is not for the configuration", h.Name)
 	case given != 1:
 		return fmt.Errorf("%s: %d of value, file and env are given; one is expected", h.Name, given)
-	case !httpguts.ValidHeaderFieldValue(h.Value):
+	case !httpguts.ValidHeaderFieldValue(string(h.Value)):
 		return fmt.Errorf("%s: the value has a control character; text is expected", h.Name)
 	}
 	return nil

@@ -156,7 +156,7 @@ func (b *builder) connect(e *endpoint, o OriginConfig) error {
 func (b *builder) fields(headers []HeaderConfig) ([]field, error) {
 	var fields []field
 	for i, h := range headers {
-		value := h.Value
+		value := string(h.Value)
 		switch {
 		case h.File != "":
 			content, err := os.ReadFile(h.File)
