@@ -70,6 +70,11 @@ func newNode(ctx context.Context, c config.Config, testChannel bool, p *process)
 	if err := os.MkdirAll(c.Data, 0o750); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
+	if c.Node.ID == "" {
+		if n.config.Node.ID, err = config.NodeName(c.Data); err != nil {
+			return nil, err
+		}
+	}
 	if testChannel {
 		if n.testChannel, err = ffmpeg.Probe(ctx, c.FFmpeg); err != nil {
 			return nil, fmt.Errorf("test channel: %w", err)
@@ -222,7 +227,17 @@ func (n *node) publicPart() lifecycle.Part {
 // servePublic serves viewers until ctx ends. Half of the drain time later what waits for something is ended.
 func (n *node) servePublic(ctx context.Context) error {
 	defer n.endRequests()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(n.config.Public.DrainTimeout/2, n.endRequests) })
+	served := make(chan struct{})
+	defer close(served)
+	stop := context.AfterFunc(ctx, func() {
+		half := time.NewTimer(n.config.Public.DrainTimeout / 2)
+		defer half.Stop()
+		select {
+		case <-half.C:
+			n.endRequests()
+		case <-served:
+		}
+	})
 	defer stop()
 	return n.public.Run(ctx)
 }

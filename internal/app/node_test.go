@@ -129,3 +129,22 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("banner = %s", banner)
 	}
 }
+
+// A node whose host has no name that it could have is called the same after a restart, and not as another.
+func TestANodeWithoutANameGetsOne(t *testing.T) {
+	data, names := t.TempDir(), make(map[string]bool)
+	for range 2 {
+		c := config.Default()
+		c.Data, c.Node.ID = data, ""
+		c.Public.Address, c.Private.Address, c.Live.RTMP.Address = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+		n, err := newNode(t.Context(), c, false, &process{log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[n.config.Node.ID] = true
+		n.giveBack()
+	}
+	if len(names) != 1 || names[""] || names["weir"] {
+		t.Errorf("it is called %v", names)
+	}
+}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 
 	"github.com/weir-stream/weir/internal/analytics/query"
@@ -57,7 +56,8 @@ const (
 
 // NodeConfig is what the process is called.
 type NodeConfig struct {
-	// ID names this node in records and Cache-Status; by default it is the host's name.
+	// ID names this node in records and Cache-Status; by default it is the host's name, with node- before it if that
+	// begins with a digit. "" is one that the data folder keeps, see [NodeName].
 	ID string `yaml:"id"`
 }
 
@@ -132,13 +132,6 @@ func Default() Config {
 // nodeID is an RFC 9651 token, as Cache-Status names caches; that also makes it a safe label.
 var nodeID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,62}$`)
 
-func hostName() string {
-	if name, err := os.Hostname(); err == nil && nodeID.MatchString(name) {
-		return name
-	}
-	return "weir"
-}
-
 // Validate reports the first setting that cannot be used.
 func (c Config) Validate() error {
 	switch {
@@ -158,7 +151,7 @@ func (c Config) Validate() error {
 
 // Validate reports the first setting that cannot be used.
 func (c NodeConfig) Validate() error {
-	if !nodeID.MatchString(c.ID) {
+	if c.ID != "" && !nodeID.MatchString(c.ID) {
 		return fmt.Errorf("id: %q is not a letter followed by at most 62 letters, digits, '.', '_' or '-'", c.ID)
 	}
 	return nil

@@ -122,6 +122,68 @@ func TestTheWholeConfigurationCanBeWrittenAndRead(t *testing.T) {
 	}
 }
 
+// What `weir config show` prints may be shown to others.
+func TestSecretsAreNotShown(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const password, value = "hunter2", "sekret"
+	write(t, "weir.yaml", `
+role: edge
+bus: {address: ':4222', user: weir, password: `+password+`}
+cdn:
+  upstream:
+    origins: [{url: 'http://a.example', headers: [{name: X-Key, value: `+value+`}]}]
+`)
+	c, err := Load(Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(c.Bus.Password) != password || string(c.CDN.Upstream.Origins[0].Headers[0].Value) != value {
+		t.Error("the secrets are not read")
+	}
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, hush := range []string{password, value} {
+		if strings.Contains(string(text), hush) {
+			t.Errorf("%q is shown:\n%s", hush, text)
+		}
+	}
+	if c, err = Load(Sources{Environ: []string{"WEIR_BUS_PASSWORD=other"}}); err != nil || string(c.Bus.Password) != "other" {
+		t.Errorf("from a variable: %v", err)
+	}
+}
+
+// Machines must not have the same name only because theirs is of no use.
+func TestNamesOfNodes(t *testing.T) {
+	for host, want := range map[string]string{
+		"edge-1": "edge-1", "3f2a9c41b0de": "node-3f2a9c41b0de", "localhost": "", "localhost.localdomain": "", "": "", "über": "", "a b": "",
+		strings.Repeat("1", 63): "",
+	} {
+		if got := nameOf(host); got != want {
+			t.Errorf("a host called %q is the node %q, want %q", host, got, want)
+		}
+	}
+	dir := t.TempDir()
+	first, err := NodeName(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !nodeID.MatchString(first) || !strings.HasPrefix(first, "weir-") || len(first) < len("weir-")+8 {
+		t.Errorf("it is called %q", first)
+	}
+	if again, err := NodeName(dir); err != nil || again != first {
+		t.Errorf("it is called %q (%v), and was %q", again, err, first)
+	}
+	if other, err := NodeName(t.TempDir()); err != nil || other == first {
+		t.Errorf("another machine is called %q (%v) too", other, err)
+	}
+	write(t, filepath.Join(dir, nameFile), "a b\n")
+	if _, err := NodeName(dir); err == nil || !strings.Contains(err.Error(), nameFile) {
+		t.Errorf("a file that is no name: %v", err)
+	}
+}
+
 // Two keys must never have the same variable.
 func TestVariablesAreUnambiguous(t *testing.T) {
 	c := Default()
