@@ -35,6 +35,7 @@ type tier struct {
 	writing    sync.Mutex  // held by Run
 	gone       atomic.Bool // the folder is another's: its records are not dropped
 	registered registrations
+	closed     bool // guarded by the cache's attaching
 
 	squeeze sync.Mutex
 	ballast policy.Node // of no object
@@ -174,6 +175,10 @@ func (c *Cache) Close() error {
 	if t == nil {
 		return c.purges.abandon()
 	}
+	if t.closed {
+		return nil
+	}
+	t.closed = true
 	t.stop()
 	for i := range c.shards {
 		s := &c.shards[i]
