@@ -195,7 +195,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := h.exchanges.Get().(*exchange)
-	*x = exchange{h: h, r: r, rule: rule, w: output{ResponseWriter: w, now: h.now}}
+	// One by one: a literal of this size would be made on the stack, which HTTP/2 has new for each request.
+	x.h, x.r, x.rule = h, r, rule
+	x.w.ResponseWriter, x.w.now = w, h.now
 	x.row.Time = h.now()
 	x.client, x.port = h.client(r)
 	x.answer()

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/cdn"
 	"github.com/weir-stream/weir/internal/cdn/access"
 	"github.com/weir-stream/weir/internal/cdn/cache"
@@ -80,7 +79,7 @@ func (x *exchange) answer() {
 	if x.rule.Compress {
 		x.negotiate()
 	}
-	x.row.CMCD, x.row.HasCMCD = cmcd.FromRequest(x.r.URL.RawQuery, x.r.Header)
+	readCMCD(&x.row, x.r.URL.RawQuery, x.r.Header)
 	if p, ok := x.w.ResponseWriter.(h1.Connection); ok {
 		p.SetPace(pace(x.rule, &x.row))
 	}

@@ -275,7 +275,7 @@ func (x *hit) record(r *h1.Request, path string, grant access.Decision, query st
 		}
 	}
 	if header != nil || bytes.Contains(r.Query, []byte("CMCD")) || bytes.IndexByte(r.Query, '%') >= 0 {
-		row.CMCD, row.HasCMCD = cmcd.FromRequest(whole, header)
+		readCMCD(row, whole, header)
 	}
 }
 

@@ -44,7 +44,7 @@ func (x *exchange) finish() {
 		row.Origin, row.OriginAddress, row.Queued = f.Origin, f.Address, f.Queued
 	}
 	if !row.HasCMCD { // of a request that was refused it has not been read
-		row.CMCD, row.HasCMCD = cmcd.FromRequest(r.URL.RawQuery, r.Header)
+		readCMCD(row, r.URL.RawQuery, r.Header)
 	}
 	if row.Status < http.StatusBadRequest {
 		h.prefetch.announced(x.rule, x.target, x.grant, row)
@@ -60,6 +60,14 @@ func (h *Handler) report(row *telemetry.Request) {
 	row.Kind = string(cdn.KindOf(row.Path))
 	h.metrics.answered(row)
 	h.observe(row)
+}
+
+// readCMCD notes what the player says with a request. It stands alone, and stays so, because the values are large:
+// they would lie on the stack of whoever calls it for as long as an answer takes.
+//
+//go:noinline
+func readCMCD(row *telemetry.Request, query string, header http.Header) {
+	row.CMCD, row.HasCMCD = cmcd.FromRequest(query, header)
 }
 
 // newID returns a UUIDv7 of the time (RFC 9562 §5.7). It asks neither a lock nor the kernel, as uuid.NewV7 does: that is
