@@ -59,7 +59,7 @@ func (p *process) ready() {
 // successor starts the process that follows this one, and returns when that is ready.
 func (p *process) successor(ctx context.Context) (pid int, err error) {
 	next, err := p.sockets.Start(ctx, handover.Command{
-		Path: p.program, Args: os.Args, Env: environ(), Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr},
+		Path: p.program, Args: os.Args, Env: environ(), Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, //nolint:forbidigo // those that the successor is started with
 	})
 	if err != nil {
 		return 0, err

@@ -30,7 +30,7 @@ func TestASecretIsNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for how, text := range map[string]string{
-		"%v": fmt.Sprintf("%v", v), "%+v": fmt.Sprintf("%+v", v), "%#v": fmt.Sprintf("%#v", v), "%s": fmt.Sprintf("%s", v.Password),
+		"%v": fmt.Sprintf("%v", v), "%+v": fmt.Sprintf("%+v", v), "%#v": fmt.Sprintf("%#v", v), "%s": v.Password.String(),
 		"%q": fmt.Sprintf("%q", v.Password), "log": log.String(), "YAML": string(inYAML), "JSON": string(inJSON),
 	} {
 		if strings.Contains(text, hush) || !strings.Contains(text, secret.Redacted) {

@@ -44,8 +44,9 @@ func serveEdge(t *testing.T, origin, settings string, args ...string) *edge {
 	e.cmd = exec.Command(program, args...)
 	e.cmd.Env, e.cmd.Dir = cleanEnvironment(), dir
 	// Files, and not pipes: successors write to them too.
-	for name, to := range map[string]*os.File{e.log: nil, e.out: nil} {
-		if to, err = os.Create(name); err != nil {
+	for _, name := range []string{e.log, e.out} {
+		to, err := os.Create(name)
+		if err != nil {
 			t.Fatal(err)
 		}
 		defer to.Close()

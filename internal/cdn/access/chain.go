@@ -233,7 +233,7 @@ func (c *Chain) checkClient(s *state, rule *rule, r *Request, client netip.Addr,
 			return refusal(reason, rule.strip), true
 		}
 	}
-	if c.challenged(s, rule, client, now) {
+	if c.challenged(rule, client, now) {
 		return c.ask(s, r, client, now, rule.strip)
 	}
 	return Decision{}, false
@@ -315,7 +315,7 @@ func (c *Chain) sweep(now time.Time) {
 }
 
 // challenged reports whether a client is to be asked for work.
-func (c *Chain) challenged(s *state, rule *rule, client netip.Addr, now time.Time) bool {
+func (c *Chain) challenged(rule *rule, client netip.Addr, now time.Time) bool {
 	if rule.Challenge == nil {
 		return c.networks.Has(client, now)
 	}

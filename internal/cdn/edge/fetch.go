@@ -134,7 +134,7 @@ func (h *Handler) fetch(f *flight) {
 		request.Header.Set("Range", "bytes="+formatInt(first)+"-"+formatInt(first+h.sliceBytes-1))
 	}
 	request = request.WithContext(h.tellInterim(request.Context(), f))
-	response, fetch, err := h.ask(request, cancel, f.fill.Reason) //nolint:bodyclose // closed below, by every way that the answer can go
+	response, fetch, err := h.ask(request, cancel, f.fill.Reason)
 	if err != nil {
 		cancel(nil)
 		f.fill.Fail(err, fetch, h.now())

@@ -115,7 +115,10 @@ func TestBothWaysOfAHitAreOne(t *testing.T) {
 	target := "/vod/a.m4s?" + hitQuery
 	requests := slices.Concat(conditionalRequests, [][]string{
 		{"User-Agent", "player/1", "Referer", "https://page.example/", "Range", "bytes=1-3"},
-		{"CMCD-Session", `sid="x"`}, {"Cookie", "a=b"}, {"Authorization", "Basic x"}, {"Cache-Control", "no-cache"},
+		{"CMCD-Session", `sid="x"`},
+		{"Cookie", "a=b"},
+		{"Authorization", "Basic x"},
+		{"Cache-Control", "no-cache"},
 	})
 	for _, fields := range requests {
 		for _, method := range []string{"GET", "HEAD"} {

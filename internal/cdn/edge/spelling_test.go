@@ -86,7 +86,7 @@ func TestNoSpellingPassesTheAccessChain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hs.Handler.access = chain
+	hs.access = chain
 	address := serveLoop(t, hs)
 	for _, target := range []string{
 		"/private/a", "/x/../private/a", "//private/a", "/%70rivate/a", "/private/index.php/%252e%252e/%252e%252e/public/x", "/public/%2e%2e/private/a",

@@ -152,6 +152,7 @@ func parseOffset(s string) (int64, bool) {
 	return n, true
 }
 
+// ContentRange returns the Content-Range of a part of an object of this length (RFC 9110 §14.4).
 func ContentRange(s Span, length int64) string {
 	b := make([]byte, 0, 64)
 	b = append(b, "bytes "...)

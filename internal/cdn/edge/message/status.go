@@ -108,6 +108,7 @@ func WireName(name string) string {
 	return b.String()
 }
 
+// IsToken reports whether s is an sf-token (RFC 8941 §3.3.4).
 func IsToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
