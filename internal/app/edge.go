@@ -37,6 +37,7 @@ type edgeRole struct {
 	usual  []edge.Rule // if the configuration has none
 	log    *slog.Logger
 	late   atomic.Bool // the folder is still another process's
+	fenced atomic.Bool // nothing is served from the cache, see fence
 }
 
 // edgeSource is where an edge gets objects from, and what it does with its rows.
@@ -133,15 +134,17 @@ func (n *node) addHealth(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		if !n.group.Ready() {
+		ready := n.group.Ready() && !n.fleet.purges.Fenced()
+		if !ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_ = json.NewEncoder(w).Encode(readiness{Ready: n.group.Ready(), PurgesCurrent: n.fleet.purges.Current(), Parts: n.group.Status()})
+		_ = json.NewEncoder(w).Encode(readiness{Ready: ready, PurgesCurrent: n.fleet.purges.Current(), Parts: n.group.Status()})
 	})
 }
 
-// readiness is what /readyz says. A node that does not hear of purges serves: whether viewers are to be kept from it,
-// is for who asks to judge, as all nodes may be cut off from the bus at the same time.
+// readiness is what /readyz says. A node that does not hear of purges serves, for a while from its cache: whether
+// viewers are to be kept from it until then is for who asks to judge, as all nodes may be cut off from the bus at the
+// same time.
 type readiness struct {
 	Ready         bool               `json:"ready"`
 	PurgesCurrent bool               `json:"purges_current"`

@@ -20,6 +20,8 @@ const (
 	lateInterval = 250 * time.Millisecond
 	// successorTimeout bounds the time that a successor has to get ready: to the folder, and to the purges missed.
 	successorTimeout = folderTimeout + catchUpTimeout + 20*time.Second
+	// fenceInterval is how often it is looked whether purges are heard of.
+	fenceInterval = time.Second
 	// settleTime is how long after taking over the process before may still answer what it has just been asked.
 	settleTime = time.Second
 )
@@ -57,12 +59,16 @@ func (n *node) run(ctx context.Context, started func()) error {
 	return err
 }
 
-// obey does what signals say until ctx ends; stop ends the node.
+// obey does what signals say, and what being cut off from the bus asks for, until ctx ends; stop ends the node.
 func (n *node) obey(ctx context.Context, stop func()) {
+	tick := time.NewTicker(fenceInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-tick.C:
+			n.fence(n.fleet.purges.Fenced())
 		case s := <-n.process.signals:
 			switch s {
 			case syscall.SIGHUP:
@@ -115,6 +121,24 @@ func (n *node) handOver(ctx context.Context) bool {
 	n.retire()
 	n.log.Info("the successor serves; this process ends when its answers have", "pid", pid, "after", time.Since(began))
 	return true
+}
+
+// fence has everything asked of the origin as long as purges are not heard of, and have not been for long.
+func (n *node) fence(fenced bool) {
+	if n.edge.fenced.Swap(fenced) == fenced {
+		return
+	}
+	if fenced {
+		n.log.Error("purges have not been heard of for too long: the origin is asked for everything, until they are", "after", n.config.CDN.Purge.FenceAfter)
+	} else {
+		n.log.Info("the purges that were missed are applied; serving from the cache again")
+	}
+	c := n.current.CDN.Edge
+	c.Rules = n.edge.rules(n.current.CDN)
+	if err := n.edge.edge.Reload(c); err != nil {
+		n.edge.fenced.Store(!fenced) // tried again
+		n.log.Error("whether to serve from the cache cannot be changed", "error", err)
+	}
 }
 
 // retire lets others have what belongs to the node and not to the process: the private address, and purges. Where no
@@ -220,6 +244,7 @@ func (r *edgeRole) rules(c config.CDNConfig) []edge.Rule {
 		if rule.Host == "" {
 			rule.Host = host
 		}
+		rule.Bypass = rule.Bypass || r.fenced.Load()
 		said[i] = rule
 	}
 	return said

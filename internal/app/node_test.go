@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -146,5 +147,40 @@ func TestANodeWithoutANameGetsOne(t *testing.T) {
 	}
 	if len(names) != 1 || names[""] || names["weir"] {
 		t.Errorf("it is called %v", names)
+	}
+}
+
+// A node that has not heard of purges for too long asks the origin, whatever is read from the configuration meanwhile.
+func TestAFencedNodeServesNothingFromItsCache(t *testing.T) {
+	n := testNode(t)
+	defer n.giveBack()
+	bypassed := func() (some, all bool) {
+		all = true
+		for _, rule := range n.edge.rules(n.current.CDN) {
+			some, all = some || rule.Bypass, all && rule.Bypass
+		}
+		return some, all
+	}
+	if some, _ := bypassed(); some {
+		t.Fatal("a rule bypasses the cache to begin with")
+	}
+	n.fence(true)
+	if _, all := bypassed(); !all {
+		t.Error("not all rules bypass the cache")
+	}
+	if err := n.takeOver(n.current); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() string {
+		w := httptest.NewRecorder()
+		n.edge.edge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/live/nothing/master.m3u8", http.NoBody))
+		return w.Header().Get("Cache-Status")
+	}
+	if got := ask(); !strings.Contains(got, "fwd=bypass") {
+		t.Errorf("Cache-Status is %q, want fwd=bypass", got)
+	}
+	n.fence(false)
+	if got := ask(); strings.Contains(got, "fwd=bypass") {
+		t.Errorf("Cache-Status is %q after the fence", got)
 	}
 }

@@ -12,13 +12,17 @@ type Config struct {
 	MaxPurges int           `yaml:"max_purges"`
 	// Wait is how long an answer waits for confirmations, if the question does not say.
 	Wait time.Duration `yaml:"wait"`
-	// ForgetAfter is how long a node may be silent until nobody waits for it any more.
+	// FenceAfter is how long a node answers from its cache without hearing of purges. Then it asks the origin for
+	// everything until it hears of them again.
+	FenceAfter time.Duration `yaml:"fence_after"`
+	// ForgetAfter is how long a node may be silent until nobody waits for it any more; at least three minutes
+	// more than that node's FenceAfter.
 	ForgetAfter time.Duration `yaml:"forget_after"`
 }
 
 // DefaultConfig returns the configuration that nobody has changed.
 func DefaultConfig() Config {
-	return Config{MaxAge: 7 * 24 * time.Hour, MaxPurges: 100_000, Wait: 5 * time.Second, ForgetAfter: time.Hour}
+	return Config{MaxAge: 7 * 24 * time.Hour, MaxPurges: 100_000, Wait: 5 * time.Second, FenceAfter: 5 * time.Minute, ForgetAfter: time.Hour}
 }
 
 // Validate reports the first value that cannot be.
@@ -30,6 +34,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_purges is %d; at least 1000 is expected", c.MaxPurges)
 	case c.Wait <= 0 || c.Wait > MaxWait:
 		return fmt.Errorf("wait is %v; more than 0s and at most %v is expected", c.Wait, MaxWait)
+	case c.FenceAfter < 10*time.Second || c.FenceAfter > 24*time.Hour:
+		return fmt.Errorf("fence_after is %v; 10s to 24h is expected", c.FenceAfter)
 	case c.ForgetAfter < time.Minute:
 		return fmt.Errorf("forget_after is %v; at least 1m is expected", c.ForgetAfter)
 	}

@@ -22,6 +22,8 @@ type fleet struct {
 // member is another node that takes part.
 type member struct {
 	node, instance string
+	home           string // "": not known
+	fence          time.Duration
 	// announced is the place of its last announcement.
 	announced uint64
 	// reach is up to where nothing of before can be served there: it has confirmed so far, or was not
@@ -78,17 +80,19 @@ func (f *fleet) announce(a announcement) {
 	}
 	m := f.members[a.Instance]
 	if a.Alone && a.Kind != kindLeave {
-		maps.DeleteFunc(f.members, func(_ string, m *member) bool { return m.node == a.Node && m.instance != a.Instance })
+		maps.DeleteFunc(f.members, func(_ string, m *member) bool {
+			return m.node == a.Node && m.home != "" && m.home == a.Home && m.instance != a.Instance
+		})
 	}
 	switch {
 	case a.Kind == kindLeave:
 		delete(f.members, a.Instance)
 		return
 	case m == nil:
-		m = &member{node: a.Node, instance: a.Instance, heard: f.now()}
+		m = &member{node: a.Node, instance: a.Instance, home: a.Home, heard: f.now()}
 		f.members[a.Instance] = m
 	}
-	m.announced = a.sequence
+	m.announced, m.fence = a.sequence, a.Fence
 	if a.Kind == kindJoin {
 		m.reach = max(m.reach, a.sequence-1)
 	}
@@ -182,14 +186,31 @@ func (f *fleet) standing(sequence uint64, own string, serves bool) (confirmed, m
 	return confirmed, missing
 }
 
-// silent returns the members that have said nothing for so long.
+// namesakes returns how many other folders have a node of that name.
+func (f *fleet) namesakes(node, home string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	homes := make(map[string]bool)
+	for _, m := range f.members {
+		if m.node == node && m.home != home {
+			homes[m.home] = true
+		}
+	}
+	return len(homes)
+}
+
+// fenceMargin is how much longer than its own time a node may answer from its cache after it was heard: it has to find
+// out that it hears nothing, signs of life are some time apart, and it may be busy handing over to a successor.
+const fenceMargin = 3 * time.Minute
+
+// silent returns the members that have said nothing for so long, and answer nothing from their caches any more.
 func (f *fleet) silent(long time.Duration) []member {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []member
 	now := f.now()
 	for _, m := range f.members {
-		if now.Sub(m.heard) >= long {
+		if now.Sub(m.heard) >= max(long, m.fence+fenceMargin) {
 			all = append(all, *m)
 		}
 	}

@@ -27,16 +27,19 @@ func TestWhoHasToConfirm(t *testing.T) {
 		reports   []report
 		want      bool
 	}{
-		"nobody else":                      {want: true},
-		"one that has not":                 {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}},
-		"one that has":                     {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}, reports: []report{{Instance: "1", Log: log, Applied: 10}}, want: true},
-		"one that has not come so far":     {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}, reports: []report{{Instance: "1", Log: log, Applied: 9}}},
-		"one that speaks of another log":   {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}, reports: []report{{Instance: "1", Log: log - 1, Applied: 99}}},
-		"one that joins later":             {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 11}}, want: true},
-		"one that has served before":       {announced: []announcement{{Kind: kindStay, Node: "a", Instance: "1", sequence: 11}}},
-		"one that joined and stays":        {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindStay, Node: "a", Instance: "1", sequence: 11}}},
-		"one that has left":                {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindLeave, Node: "a", Instance: "1", sequence: 11}}, want: true},
-		"one that has started anew":        {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindJoin, Node: "a", Instance: "2", Alone: true, sequence: 11}}, want: true},
+		"nobody else":                    {want: true},
+		"one that has not":               {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}},
+		"one that has":                   {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}, reports: []report{{Instance: "1", Log: log, Applied: 10}}, want: true},
+		"one that has not come so far":   {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}, reports: []report{{Instance: "1", Log: log, Applied: 9}}},
+		"one that speaks of another log": {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}}, reports: []report{{Instance: "1", Log: log - 1, Applied: 99}}},
+		"one that joins later":           {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 11}}, want: true},
+		"one that has served before":     {announced: []announcement{{Kind: kindStay, Node: "a", Instance: "1", sequence: 11}}},
+		"one that joined and stays":      {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindStay, Node: "a", Instance: "1", sequence: 11}}},
+		"one that has left":              {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindLeave, Node: "a", Instance: "1", sequence: 11}}, want: true},
+		"one that has started anew":      {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", Home: "h", sequence: 5}, {Kind: kindJoin, Node: "a", Instance: "2", Home: "h", Alone: true, sequence: 11}}, want: true},
+		"another of the same name": {announced: []announcement{
+			{Kind: kindJoin, Node: "a", Instance: "1", Home: "h", Alone: true, sequence: 5}, {Kind: kindJoin, Node: "a", Instance: "2", Home: "i", Alone: true, sequence: 6},
+		}, reports: []report{{Instance: "2", Log: log, Applied: 10}}},
 		"one whose successor is beside it": {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindJoin, Node: "a", Instance: "2", sequence: 11}}},
 		"another node that started anew":   {announced: []announcement{{Kind: kindJoin, Node: "a", Instance: "1", sequence: 5}, {Kind: kindJoin, Node: "b", Instance: "2", Alone: true, sequence: 11}}},
 	} {
@@ -88,6 +91,92 @@ func TestConfirmationsDoNotOutliveTheirLog(t *testing.T) {
 		if w := f.wait(40); isDone(w) != c.want {
 			t.Errorf("%s: confirmed %v, want %v", name, isDone(w), c.want)
 		}
+	}
+}
+
+// until waits for something that nobody is told of.
+func until(t *testing.T, otherwise string, good func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !good(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+// Nobody is forgotten who may still answer from its cache.
+func TestWhoMayServeIsNotForgotten(t *testing.T) {
+	now := time.Now()
+	f := newFleet("own", func() time.Time { return now })
+	f.begin(1, 9, true, []announcement{
+		{Kind: kindJoin, Node: "quick", Instance: "1", Fence: time.Minute, sequence: 1},
+		{Kind: kindJoin, Node: "slow", Instance: "2", Fence: 2 * time.Hour, sequence: 2},
+	})
+	for after, want := range map[time.Duration]int{59 * time.Minute: 0, time.Hour: 1, 2*time.Hour + time.Minute: 1, 2*time.Hour + fenceMargin: 2} {
+		f.now = func() time.Time { return now.Add(after) }
+		if silent := f.silent(time.Hour); len(silent) != want {
+			t.Errorf("after %v: %d are forgotten, want %d", after, len(silent), want)
+		}
+	}
+}
+
+// A node that hears nothing stops answering from its cache before the others take it for gone, and goes on when it has
+// applied what it missed.
+func TestACutOffNodeFencesItself(t *testing.T) {
+	bus := startBus(t, "bus", t.TempDir(), nil)
+	here := start(t, nodeSettings{name: "edge-1", conn: connect(t, bus)})
+	if here.Fenced() {
+		t.Fatal("it is fenced although it hears")
+	}
+	late := time.Duration(0)
+	ahead := func(d time.Duration) {
+		here.mu.Lock()
+		defer here.mu.Unlock()
+		late = d
+		here.now = func() time.Time { return time.Now().Add(late) }
+	}
+	// The machine was suspended: what comes next may be old.
+	ahead(here.config.FenceAfter + time.Second)
+	if !here.Fenced() {
+		t.Fatal("it is not fenced after so much time without a word")
+	}
+	// The log is read anew, from where it was verified to be.
+	until(t, "it is fenced although it hears again", func() bool { return !here.Fenced() })
+	here.mu.Lock()
+	applied, target := here.position.Sequence, here.target
+	here.mu.Unlock()
+	if applied < target {
+		t.Errorf("it serves again with %d applied of %d", applied, target)
+	}
+	here.conn.Close()
+	until(t, "it hears although the connection is closed", func() bool { return !here.Current() })
+	if here.Fenced() {
+		t.Error("it is fenced at once")
+	}
+	ahead(2*here.config.FenceAfter + 2*time.Second)
+	if !here.Fenced() {
+		t.Error("it is not fenced although it is cut off")
+	}
+}
+
+// The ID of a folder stays, and is no other's.
+func TestFoldersHaveAnID(t *testing.T) {
+	dir := t.TempDir()
+	ids := make(map[string]bool)
+	for _, d := range []string{dir, dir, t.TempDir(), ""} {
+		k, err := openKeeper(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[k.home] = true
+	}
+	if len(ids) != 3 || ids[""] {
+		t.Errorf("the folders are %v", ids)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("in the folder are %v, %v", left, err)
 	}
 }
 

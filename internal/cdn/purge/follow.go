@@ -21,6 +21,8 @@ const (
 	logSilence   = 4 * logHeartbeat
 	// openTimeout bounds each question to the server, which does not answer as long as it looks for a leader.
 	openTimeout = 2 * time.Second
+	// namesake is what an operator has to know at once.
+	namesake = "another node has the same name; each needs one of its own (node.id)"
 	// inactive is how long the server keeps a reading that nobody takes from.
 	inactive = time.Minute
 )
@@ -33,7 +35,9 @@ func (s *Service) drive(ctx context.Context, once bool) error {
 		began := time.Now()
 		s.metrics.restarts.Inc()
 		err := s.session(ctx, once)
-		s.setCurrent(false)
+		s.mu.Lock()
+		s.current = false
+		s.mu.Unlock()
 		switch {
 		case errors.Is(err, errCaughtUp):
 			return s.keeper.flush()
@@ -94,7 +98,11 @@ func (s *Service) session(ctx context.Context, once bool) error {
 	if err := s.present(ctx, members); err != nil {
 		return err
 	}
-	s.setCurrent(true)
+	s.listening()
+	r.heard = s.hear
+	if s.fleet.namesakes(s.set.Node, s.keeper.home) > 0 {
+		s.log.Error(namesake, "node", s.set.Node)
+	}
 	for {
 		if err := s.progress(once); err != nil {
 			return err
@@ -127,12 +135,6 @@ func (s *Service) progress(once bool) error {
 	return nil
 }
 
-func (s *Service) setCurrent(current bool) {
-	s.mu.Lock()
-	s.current = current
-	s.mu.Unlock()
-}
-
 // verify makes sure that nothing is missing between this node's position and the log. If it cannot be sure,
 // everything is purged, and the position is the end of the log as it was before; then it is not the same log
 // as far as anybody knows.
@@ -146,6 +148,7 @@ func (s *Service) verify(ctx context.Context, stream jetstream.Stream) (same boo
 	log, first, last := info.Created.UnixNano(), info.State.FirstSeq, info.State.LastSeq
 	s.mu.Lock()
 	at := s.position
+	s.target = last
 	s.mu.Unlock()
 	why := ""
 	switch {
@@ -286,6 +289,9 @@ func (s *Service) take(ctx context.Context, msg *nats.Msg, meta *nats.MsgMetadat
 	}
 	s.move(position{Log: log, Sequence: sequence, ID: msg.Header.Get(jetstream.MsgIDHeader)})
 	s.fleet.read(sequence, named)
+	if named != nil && named.Kind == kindJoin && named.Node == s.set.Node && s.fleet.namesakes(s.set.Node, s.keeper.home) > 0 {
+		s.log.Error(namesake, "node", s.set.Node)
+	}
 	// Nobody waits for what is old.
 	if from := msg.Header.Get(fromHeader); from != "" && from != s.instance && time.Since(meta.Timestamp) < 2*MaxWait {
 		s.report(confirmSubject + from)
@@ -352,7 +358,8 @@ type reading struct {
 	sub     *nats.Subscription
 	forget  func()
 	pending uint64
-	taken   uint64 // number of the last message of this reading
+	taken   uint64       // number of the last message of this reading
+	heard   func() error // called with all that comes; nil: nothing is
 }
 
 func (s *Service) read(ctx context.Context, config jetstream.ConsumerConfig) (*reading, error) {
@@ -397,6 +404,11 @@ func (r *reading) next(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, error
 		cancel()
 		if err != nil {
 			return nil, nil, err
+		}
+		if r.heard != nil {
+			if err := r.heard(); err != nil {
+				return nil, nil, err
+			}
 		}
 		if msg.Header.Get("Status") != "" {
 			if err := r.control(msg); err != nil {

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,6 +27,7 @@ type position struct {
 // is applied twice does no harm. Writes are gathered; a purge does not wait for the disk.
 type keeper struct {
 	dir  string
+	home string // the folder, by an ID that no other has
 	lock *os.File
 
 	mu      sync.Mutex
@@ -36,16 +39,20 @@ type keeper struct {
 const (
 	positionFile = "position.json"
 	lockFile     = "lock"
+	homeFile     = "home"
 )
 
 // openKeeper reads what is remembered in dir, the zero position if that is nothing; "" remembers nothing.
 // A file that cannot be understood is nothing: the node then purges everything.
 func openKeeper(dir string) (*keeper, error) {
-	k := &keeper{dir: dir}
+	k := &keeper{dir: dir, home: uuid.NewString()}
 	if dir == "" {
 		return k, nil
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	if err := k.settle(); err != nil {
 		return nil, err
 	}
 	content, err := os.ReadFile(filepath.Join(dir, positionFile))
@@ -60,6 +67,34 @@ func openKeeper(dir string) (*keeper, error) {
 	}
 	k.written = k.latest
 	return k, nil
+}
+
+// settle gives the folder an ID, if it has none.
+func (k *keeper) settle() error {
+	name := filepath.Join(k.dir, homeFile)
+	f, err := os.CreateTemp(k.dir, homeFile+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(k.home + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// There as a whole or not at all, and another process may be quicker.
+	if err := os.Link(f.Name(), name); err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.ParseBytes(bytes.TrimSpace(content))
+	if err != nil {
+		return fmt.Errorf("%s is not the ID of a folder (%w); it may be removed when nothing runs here", name, err)
+	}
+	k.home = id.String()
+	return nil
 }
 
 // own tries to make the folder this process's own, and reports whether it is. It is not as long as the

@@ -82,6 +82,7 @@ type Outcome struct {
 type Service struct {
 	set      Settings
 	config   Config
+	now      func() time.Time
 	log      *slog.Logger
 	metrics  *metrics
 	instance string // this process
@@ -93,8 +94,11 @@ type Service struct {
 
 	mu       sync.Mutex
 	position position
-	current  bool   // the log is being read from a verified position
-	joined   uint64 // where this process has announced itself last; 0: it has not
+	current  bool      // the log is being read from a verified position
+	target   uint64    // what the log had when that began, with this node's announcement
+	heard    time.Time // when the log last said something
+	fenced   bool      // nothing of the cache is to be served, see fence.go
+	joined   uint64    // where this process has announced itself last; 0: it has not
 	renewed  time.Time
 	caughtUp chan struct{} // closed when the node may serve
 	running  bool
@@ -118,7 +122,7 @@ func New(set Settings) (*Service, error) {
 	}
 	instance := uuid.NewString()
 	s := &Service{
-		set: set, config: set.Config, log: set.Log, instance: instance, fleet: newFleet(instance, time.Now),
+		set: set, config: set.Config, now: time.Now, log: set.Log, instance: instance, fleet: newFleet(instance, time.Now),
 		driving: make(chan struct{}, 1), caughtUp: make(chan struct{}), known: make(map[string]uint64),
 	}
 	s.driving <- struct{}{}

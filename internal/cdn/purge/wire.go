@@ -46,12 +46,16 @@ const (
 	kindLeave = "leave" // it serves no more, or nobody has heard of it for long
 )
 
-// announcement is what the log says of a node. Alone says that no other process of that node lives.
+// announcement is what the log says of a node. Home is its folder, by an ID that no other folder has, and Alone says
+// that no other process with that folder lives; of another node that has the same name by mistake it says nothing.
 type announcement struct {
 	Kind     string `json:"kind"`
 	Node     string `json:"node"`
 	Instance string `json:"instance"`
+	Home     string `json:"home,omitempty"`
 	Alone    bool   `json:"alone,omitempty"`
+	// Fence is after how much time without the log it answers nothing from its cache any more.
+	Fence time.Duration `json:"fence,omitempty"`
 
 	sequence uint64
 }
@@ -152,7 +156,7 @@ func (s *Service) announce(ctx context.Context, a announcement, options ...jetst
 
 // own is an announcement of this process.
 func (s *Service) own(kind string) announcement {
-	return announcement{Kind: kind, Node: s.set.Node, Instance: s.instance, Alone: s.keeper.own()}
+	return announcement{Kind: kind, Node: s.set.Node, Instance: s.instance, Home: s.keeper.home, Alone: s.keeper.own(), Fence: s.config.FenceAfter}
 }
 
 func parseAnnouncement(data []byte, sequence uint64) (announcement, error) {
