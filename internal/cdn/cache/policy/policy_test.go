@@ -329,6 +329,12 @@ func TestManyAtOnce(t *testing.T) {
 		evictions.Add(1)
 		return true
 	}
+	// One is in use all the time, so that it is asked for in vain.
+	used := &entry{refs: 1}
+	used.node = Node{Hash: keys, Group: 1, Size: 1, Value: used}
+	cache[keys%shards].entries[keys] = used
+	held.Add(1)
+	p.Insert(&used.node, evict)
 	var workers sync.WaitGroup
 	for worker := range uint64(6) {
 		workers.Go(func() {
