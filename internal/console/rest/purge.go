@@ -52,7 +52,7 @@ type PurgeItemReport struct {
 	ID       string   `json:"id,omitempty"`
 	Sequence uint64   `json:"sequence,omitempty" doc:"Its place among all purges and announcements of nodes; absent if it was not stored."`
 	Missing  []string `json:"missing" doc:"Nodes that have not confirmed it. They apply it before they serve again, or when they hear of it."`
-	Error    string   `json:"error,omitempty" doc:"Why it was not stored. Sending it again with the same ID is safe."`
+	Error    string   `json:"error,omitempty" doc:"Why it was not carried out. Sending it again with the same ID is safe."`
 }
 
 // PurgeReport is what became of all.
@@ -96,7 +96,7 @@ func (h *Handler) registerPurge() {
 	problems := make(map[string]*huma.Response)
 	schema := h.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[PurgeError](), true, "")
 	for status, description := range map[string]string{
-		"503": "Some purges could not be stored; which ones is in the purges.",
+		"503": "Some purges could not be carried out; which ones is in the purges.",
 		"504": "Some nodes have not confirmed in time; which ones is in missing.",
 	} {
 		problems[status] = &huma.Response{Description: description, Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schema}}}
@@ -159,7 +159,7 @@ func (h *Handler) purge(ctx context.Context, in *purgeInput) (*purgeOutput, erro
 	switch {
 	case failed > 0:
 		return nil, purgeProblem(http.StatusServiceUnavailable,
-			fmt.Sprintf("%d of %d purges were not stored; sending them again with the same id is safe", failed, len(outcomes)), report)
+			fmt.Sprintf("%d of %d purges were not carried out; sending them again with the same id is safe", failed, len(outcomes)), report)
 	case len(report.Missing) > 0:
 		return nil, purgeProblem(http.StatusGatewayTimeout,
 			fmt.Sprintf("%d of %d nodes have not confirmed within %.3g s", len(report.Missing), len(report.Missing)+len(report.Confirmed), report.Duration), report)
@@ -181,7 +181,7 @@ func reportOf(outcomes []PurgeOutcome, took time.Duration) PurgeReport {
 	for i, o := range outcomes {
 		item := PurgeItemReport{ID: o.ID, Sequence: o.Sequence, Missing: append([]string{}, o.Missing...)}
 		if o.Err != nil {
-			item.Error = "it was not stored"
+			item.Error = "it was not carried out"
 		}
 		report.Purges[i] = item
 		for _, node := range o.Confirmed {

@@ -668,7 +668,7 @@ export interface components {
             target?: string;
         };
         PurgeItemReport: {
-            /** @description Why it was not stored. Sending it again with the same ID is safe. */
+            /** @description Why it was not carried out. Sending it again with the same ID is safe. */
             error?: string;
             id?: string;
             /** @description Nodes that have not confirmed it. They apply it before they serve again, or when they hear of it. */
@@ -1012,7 +1012,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description Some purges could not be stored; which ones is in the purges. */
+            /** @description Some purges could not be carried out; which ones is in the purges. */
             503: {
                 headers: {
                     [name: string]: unknown;
