@@ -76,7 +76,7 @@ test/conformance/node_modules/.package-lock.json: test/conformance/package-lock.
 	@touch $@
 
 load: setup-load build ## measurements against named peers, for docs/performance.md
-	$(GO) test -count=1 -v -timeout 30m -run . ./test/load -args -measure
+	$(GO) test -count=1 -v -timeout 100m -run . ./test/load -args -measure
 
 bench: ## micro-benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./cmcd ./internal/...
