@@ -21,7 +21,11 @@ demand npm "npm, which comes with Node.js"
 need g++ g++ # DuckDB is linked in
 need ffmpeg ffmpeg fonts-dejavu-core
 case "${1:-build}" in
-test) need chromium chromium ;;
+test)
+	need chromium chromium
+	need brotli brotli
+	need zstd zstd
+	;;
 load)
 	need chromium chromium
 	need nginx nginx-light
