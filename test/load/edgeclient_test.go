@@ -24,6 +24,9 @@ type crowd struct {
 	size  int // of each answer's body
 }
 
+// headBytes is how much is read at once of a head.
+const headBytes = 4 << 10
+
 type crowdConn struct {
 	fd    int
 	asked time.Time
@@ -146,9 +149,9 @@ func (c *crowd) wait(events []unix.EpollEvent, until time.Time, complete func(i 
 // receive takes what has arrived, and reports whether the answer is complete.
 func (c *crowd) receive(conn *crowdConn) (complete bool, err error) {
 	for {
-		length, flags := len(c.sink), 0
+		length, flags := headBytes, 0 // copied, so that no more of the body is among them than need be
 		if conn.left >= 0 {
-			length, flags = min(length, conn.left), unix.MSG_TRUNC
+			length, flags = min(len(c.sink), conn.left), unix.MSG_TRUNC
 		}
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(conn.fd), uintptr(unsafe.Pointer(&c.sink[0])), uintptr(length), uintptr(flags), 0, 0)
 		switch {

@@ -51,6 +51,8 @@ type Body struct {
 	// refs are the index, the filler and each reader; the last gives the charge back. It is
 	// increased only under the shard's lock or by one who has a reference.
 	refs atomic.Int32
+	// aside are those of refs who are not going to read. It is taken back before the reference is.
+	aside atomic.Int32
 	// complete is set after the last change to anything below, so that readers of a complete body
 	// need no lock.
 	complete atomic.Bool
@@ -67,7 +69,6 @@ type Body struct {
 	changed chan struct{} // closed at the next change; nil if nobody waits
 	window  bool
 	readers map[*Reader]struct{} // of a body that is not complete
-	aside   int32                // references of those who are not going to read
 	moved   chan struct{}        // closed when a reader of a window moves; nil if the filler does not wait
 }
 
@@ -263,7 +264,7 @@ func (b *Body) becomeWindow() {
 func (b *Body) waitForReaders(ctx context.Context) error {
 	for {
 		b.mu.Lock()
-		refs := b.refs.Load() - b.aside
+		refs := b.refs.Load() - b.aside.Load()
 		if len(b.readers) == 0 && refs <= 1 {
 			b.mu.Unlock()
 			return errNoReaders

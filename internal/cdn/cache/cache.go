@@ -333,6 +333,7 @@ func (c *Cache) leader(s *shard, id fillKey, now time.Time, reason cdn.MissReaso
 	}
 	if stale != nil {
 		stale.body.refs.Add(1)
+		stale.body.aside.Add(1) // a window does not wait for the origin's word on it
 	}
 	if waits {
 		f.waiting = 1

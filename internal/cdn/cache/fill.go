@@ -28,7 +28,7 @@ type Fill struct {
 	cache *Cache
 	shard *shard
 	id    fillKey
-	stale *Object // to be revalidated; with a reference until the fill ends
+	stale *Object // to be revalidated; with a reference, set aside, until the fill ends
 	ready chan struct{}
 	// generation is that of purges when the origin was asked: what has been purged since is not kept.
 	generation uint64
@@ -186,6 +186,10 @@ func (f *Fill) Fail(err error, fetch *Fetch, now time.Time) {
 		return
 	}
 	f.end(Outcome{Object: f.stale, Stale: true, Err: err, Fetch: fetch}, func() []*Object {
+		if f.stale.body.lost.Load() { // since it was asked
+			f.outcome = Outcome{Err: err, Fetch: fetch}
+			return nil
+		}
 		f.stale.body.refs.Add(int32(f.waiting))
 		if f.indexed() != nil {
 			f.shard.index[f.id.key].retry = now.Add(retryTime)
@@ -283,6 +287,7 @@ func (f *Fill) end(out Outcome, publish func() []*Object) {
 		o.letGo()
 	}
 	if f.stale != nil {
+		f.stale.body.aside.Add(-1)
 		f.stale.Release()
 	}
 }

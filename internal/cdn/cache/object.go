@@ -198,14 +198,11 @@ func (o *Object) SetAside() (end func()) {
 	if b.complete.Load() {
 		return func() {}
 	}
-	change := func(n int32) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.aside += n
-		b.wakeFiller()
-	}
-	change(1)
-	return func() { change(-1) }
+	b.aside.Add(1)
+	b.mu.Lock()
+	b.wakeFiller()
+	b.mu.Unlock()
+	return func() { b.aside.Add(-1) }
 }
 
 // Release says that the caller needs the object no more.

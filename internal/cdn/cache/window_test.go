@@ -144,6 +144,50 @@ func TestWindowThatIsOnlySetAsideEndsItsFill(t *testing.T) {
 	})
 }
 
+// Who reads a window does not wait until the origin has said whether it is unchanged.
+func TestWindowGoesOnWhileItIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, func(cfg *Config) { cfg.CapacityBytes, cfg.MaxObjectBytes = 4<<20, chunkBytes })
+		o, err := lead(t, c, "k", noon).Store(head(-1, time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := random(20 * chunkBytes)
+		source, more := io.Pipe()
+		filled := make(chan error, 1)
+		go func() { filled <- o.FillFrom(t.Context(), source) }()
+		if _, err := more.Write(body[:1000]); err != nil {
+			t.Fatal(err)
+		}
+		renewal := lead(t, c, "k", noon.Add(2*time.Minute))
+		if renewal.Stale() == nil {
+			t.Fatal("the renewal has no object")
+		}
+		waits := get(c, "k", noon.Add(2*time.Minute))
+		go func() {
+			_, _ = more.Write(body[1000:])
+			_ = more.Close()
+		}()
+		got, err := readAll(t.Context(), o.Open(0, -1))
+		if err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		o.Release()
+		if err := <-filled; err != nil {
+			t.Errorf("FillFrom = %v", err)
+		}
+		renewal.Fail(errors.New("the origin is away"), nil, noon.Add(2*time.Minute))
+		for range 2 { // who leads, and who waits
+			if out, err := waits.Fill.Wait(t.Context()); err != nil || out.Object != nil || out.Err == nil {
+				t.Errorf("Wait = %+v, %v; want the error of the origin", out, err)
+			}
+		}
+		if c.Used() != 0 {
+			t.Errorf("%d bytes are still charged", c.Used())
+		}
+	})
+}
+
 type countingReader struct {
 	r io.Reader
 	n int
