@@ -46,7 +46,7 @@ var (
 	sharedEngines = map[string][]string{
 		"live":      {"internal/live/hub"},
 		"vod":       {"internal/vod/library"},
-		"cdn":       {"internal/cdn/cache", "internal/cdn/cache/freshness", "internal/cdn/cache/segment", "internal/cdn/access", "internal/cdn/transform", "internal/cdn/fleet"},
+		"cdn":       {"internal/cdn/cache", "internal/cdn/cache/freshness", "internal/cdn/cache/segment", "internal/cdn/access", "internal/cdn/transform", "internal/cdn/fleet", "internal/cdn/edge/h1"},
 		"analytics": {"internal/analytics/verdict"},
 	}
 	// The vocabularies beside its own that an area's engines may import.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-stream/weir/internal/cdn/edge"
 	"github.com/weir-stream/weir/internal/cdn/edge/h1"
+	"github.com/weir-stream/weir/internal/cdn/edge/h2"
 	"github.com/weir-stream/weir/internal/cdn/upstream"
 	"github.com/weir-stream/weir/internal/config"
 	"github.com/weir-stream/weir/internal/console/webui"
@@ -121,7 +122,7 @@ func (n *node) buildAll(ctx context.Context) (err error) {
 	if n.console, err = newConsole(n); err != nil {
 		return err
 	}
-	if n.private, err = n.listener("private", c.Private, n.console.handler(n), nil); err != nil {
+	if n.private, err = n.listener("private", c.Private, n.console.handler(n), nil, nil); err != nil {
 		return err
 	}
 	n.order()
@@ -158,7 +159,7 @@ func (n *node) buildEdge(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.private, err = n.listener("private", c.Private, console, nil); err != nil {
+	if n.private, err = n.listener("private", c.Private, console, nil, nil); err != nil {
 		return err
 	}
 	n.group.Add(lifecycle.Service("bus", n.rows.Run))
@@ -180,24 +181,32 @@ func (n *node) viewers(handler http.Handler) (*httpserver.Server, error) {
 	base, end := context.WithCancel(context.Background())
 	n.ended = append(n.ended, func() error { end(); return nil })
 	n.endRequests = end
-	conns, err := h1.New(h1.Settings{
-		Config: loop, Hitter: n.edge.edge, Handler: handler, Base: base, Log: n.log.With("listener", "public"), Registerer: n.registry,
-		Secure: func() (pairs []string) {
-			for _, f := range n.public.TLSFields() {
-				pairs = append(pairs, f.Name, f.Value)
-			}
-			return pairs
-		},
+	secure := func() (pairs []string) {
+		for _, f := range n.public.TLSFields() {
+			pairs = append(pairs, f.Name, f.Value)
+		}
+		return pairs
+	}
+	log := n.log.With("listener", "public")
+	http1, err := h1.New(h1.Settings{
+		Config: loop, Hitter: n.edge.edge, Handler: handler, Base: base, Log: log, Registerer: n.registry, Secure: secure,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return n.listener("public", c, handler, conns)
+	http2, err := h2.New(h2.Settings{
+		Config: loop, Hitter: n.edge.edge, Handler: handler, Base: base, Log: log, Registerer: n.registry, Secure: secure,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n.listener("public", c, handler, http1, http2)
 }
 
-func (n *node) listener(name string, c httpserver.Config, handler http.Handler, conns httpserver.ConnHandler) (*httpserver.Server, error) {
+// listener is one of the two. Viewers' has handlers of connections.
+func (n *node) listener(name string, c httpserver.Config, handler http.Handler, conns, http2 httpserver.ConnHandler) (*httpserver.Server, error) {
 	settings := httpserver.Settings{
-		Config: c, Handler: handler, Conns: conns, Log: n.log.With("listener", name), Data: filepath.Join(n.config.Data, "certificates"),
+		Config: c, Handler: handler, Conns: conns, HTTP2: http2, Log: n.log.With("listener", name), Data: filepath.Join(n.config.Data, "certificates"),
 		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"listener": name}, n.registry),
 	}
 	if conns != nil { // viewers', of whom each address may have so many, whatever they speak

@@ -17,7 +17,7 @@ import (
 	"github.com/weir-stream/weir/internal/httpserver/sniff"
 )
 
-// ConnHandler serves HTTP/1.1 connections before net/http does.
+// ConnHandler serves connections before net/http does.
 type ConnHandler interface {
 	// ServeConn serves c until it has ended and returns nil, or returns a connection that net/http is to serve for
 	// the rest of its life: c, or one over it whose Read first yields what was read already. When ctx ends, the
@@ -92,6 +92,14 @@ func (s *Server) serve(c *conn, arrived func()) {
 	_ = c.SetDeadline(time.Time{})
 	switch secure.ConnectionState().NegotiatedProtocol {
 	case "h2":
+		if s.handler2 != nil {
+			s.handled.add(1)
+			defer s.handled.add(-1)
+			arrived()
+			s.handler2.ServeConn(s.draining, secureConn{secure, join})
+			_ = c.Close()
+			return
+		}
 		join.Background()
 		s.http2Feed.push(secure, &s.http2Conns)
 	case certs.ChallengeProtocol: // the handshake was all

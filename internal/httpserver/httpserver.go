@@ -26,6 +26,8 @@ type Settings struct {
 	Log *slog.Logger
 	// Conns serves HTTP/1.1 connections before Handler; nil: Handler serves them all.
 	Conns ConnHandler
+	// HTTP2 serves HTTP/2 connections, all of each; nil: Handler serves them.
+	HTTP2 ConnHandler
 	// Admit is asked for each connection, whatever it speaks, when it is known whose it is; if it says no the
 	// connection is closed. release is called when the connection has ended, whatever ok is. nil: all are let in.
 	Admit func(client netip.Addr) (release func(), ok bool)
@@ -51,6 +53,7 @@ type Server struct {
 	metrics     *metrics
 	sockets     Sockets
 	handler     ConnHandler
+	handler2    ConnHandler
 	admit       func(client netip.Addr) (release func(), ok bool)
 	handlerHTTP http.Handler
 	buffers     *joinconn.Buffers
@@ -96,7 +99,7 @@ func New(s Settings) (*Server, error) {
 		return nil, err
 	}
 	server := &Server{
-		config: s.Config, log: s.Log, metrics: m, sockets: s.Sockets, handler: s.Conns, handlerHTTP: s.Handler,
+		config: s.Config, log: s.Log, metrics: m, sockets: s.Sockets, handler: s.Conns, handler2: s.HTTP2, handlerHTTP: s.Handler,
 		buffers: joinconn.NewBuffers(), proxies: s.Config.proxies(), slots: make(slots, s.Config.MaxConnections),
 		conns: make(map[*conn]struct{}), admit: s.Admit,
 	}

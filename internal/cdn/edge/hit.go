@@ -247,7 +247,10 @@ func (x *hit) record(r *h1.Request, path string, grant access.Decision, query st
 	if status != http.StatusNotModified {
 		row.ContentType = x.object.Header.Get("Content-Type")
 	}
-	if r.HTTP10 {
+	switch {
+	case r.HTTP2:
+		row.Proto = "HTTP/2.0"
+	case r.HTTP10:
 		row.Proto = "HTTP/1.0"
 	}
 	row.Method = http.MethodGet

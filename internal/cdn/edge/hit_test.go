@@ -22,6 +22,7 @@ import (
 
 	"github.com/weir-stream/weir/cmcd"
 	"github.com/weir-stream/weir/internal/cdn/edge/h1"
+	"github.com/weir-stream/weir/internal/cdn/edge/h2"
 	"github.com/weir-stream/weir/internal/telemetry"
 )
 
@@ -47,6 +48,15 @@ func serveLoop(t testing.TB, hs *harness) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return listenLoop(t, server)
+}
+
+// listenLoop serves connections by one of the edge's loops.
+func listenLoop(t testing.TB, server interface {
+	ServeConn(ctx context.Context, c net.Conn) net.Conn
+},
+) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -101,17 +111,53 @@ func exchangeRaw(t *testing.T, c net.Conn, r *bufio.Reader, method, target strin
 	return response.Status, response.Header, string(body)
 }
 
+// askHTTP2 returns what sends requests over HTTP/2 to the edge's own loop.
+func askHTTP2(t *testing.T, hs *harness) func(method, target string, fields ...string) (string, http.Header, string) {
+	t.Helper()
+	server, err := h2.New(h2.Settings{Config: h1.DefaultConfig(), Hitter: hs.Handler, Handler: hs, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listenLoop(t, server)
+	transport := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(transport.CloseIdleConnections)
+	return func(method, target string, fields ...string) (string, http.Header, string) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host, request.Header["User-Agent"] = "cdn.example", nil
+		for i := 0; i < len(fields); i += 2 {
+			request.Header.Add(fields[i], fields[i+1])
+		}
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatalf("%s %s %q: %v", method, target, fields, err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.Status, response.Header, string(body)
+	}
+}
+
 // The short way of a hit and the long way give the same answers and make the same rows.
 func TestBothWaysOfAHitAreOne(t *testing.T) {
 	hs := newAlphabetEdge(t)
 	hs.get("/vod/a.m4s")
-	address := serveLoop(t, hs)
-	c, err := net.Dial("tcp", address)
+	c, err := net.Dial("tcp", serveLoop(t, hs))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	reader := bufio.NewReader(c)
+	first := func(method, target string, fields ...string) (string, http.Header, string) {
+		return exchangeRaw(t, c, reader, method, target, fields...)
+	}
 	target := "/vod/a.m4s?" + hitQuery
 	requests := slices.Concat(conditionalRequests, [][]string{
 		{"User-Agent", "player/1", "Referer", "https://page.example/", "Range", "bytes=1-3"},
@@ -120,46 +166,50 @@ func TestBothWaysOfAHitAreOne(t *testing.T) {
 		{"Authorization", "Basic x"},
 		{"Cache-Control", "no-cache"},
 	})
-	for _, fields := range requests {
-		for _, method := range []string{"GET", "HEAD"} {
-			before := hs.rowCount()
-			status, header, body := exchangeRaw(t, c, reader, method, target, fields...)
-			waitForRows(t, hs, before+1)
-			got := hs.row(t, -1)
+	for proto, ask := range map[string]func(method, target string, fields ...string) (string, http.Header, string){
+		"HTTP/1.1": first, "HTTP/2.0": askHTTP2(t, hs),
+	} {
+		for _, fields := range requests {
+			for _, method := range []string{"GET", "HEAD"} {
+				before := hs.rowCount()
+				status, header, body := ask(method, target, fields...)
+				waitForRows(t, hs, before+1)
+				got := hs.row(t, -1)
 
-			recorder := httptest.NewRecorder()
-			r := httptest.NewRequest(method, target, nil)
-			r.Host = "cdn.example"
-			for i := 0; i < len(fields); i += 2 {
-				r.Header.Add(fields[i], fields[i+1])
-			}
-			hs.ServeHTTP(recorder, r)
-			want := hs.row(t, -1)
-			long := recorder.Result()
-			for _, h := range []http.Header{header, long.Header} {
-				for _, name := range []string{"Age", "Cache-Status"} { // of the moment
-					h.Del(name)
+				recorder := httptest.NewRecorder()
+				r := httptest.NewRequest(method, target, nil)
+				r.Host, r.Proto, r.ProtoMajor = "cdn.example", proto, int(proto[5]-'0')
+				for i := 0; i < len(fields); i += 2 {
+					r.Header.Add(fields[i], fields[i+1])
 				}
-			}
-			if status[:3] != fmt.Sprint(long.StatusCode) || body != recorder.Body.String() {
-				t.Errorf("%s %q: %s, %q by the loop; %d, %q by the handler", method, fields, status, body, long.StatusCode, recorder.Body)
-			}
-			if d := cmp.Diff(long.Header, header); d != "" {
-				t.Errorf("%s %q: header of the handler and of the loop: %s", method, fields, d)
-			}
-			for _, row := range []*telemetry.Request{&got, &want} {
-				row.ID, row.Time, row.TTFB, row.Duration, row.ClientPort = telemetry.Request{}.ID, time.Time{}, 0, 0, 0
-				row.Client, row.TCP = netip.Addr{}, telemetry.TCP{}
-				row.Range = strings.TrimSpace(row.Range) // the recorder is not a parser
-				row.CMCD.Warnings = 0
-			}
-			if got.CMCD.String() != want.CMCD.String() {
-				t.Errorf("%s %q: CMCD %q by the loop, %q by the handler", method, fields, &got.CMCD, &want.CMCD)
-			}
-			got.CMCD, want.CMCD = cmcd.Values{}, cmcd.Values{}
-			if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
-				t.Errorf("%s %q: row of the handler and of the loop: %s", method, fields,
-					cmp.Diff(want, got, cmpopts.IgnoreFields(telemetry.Request{}, "CMCD"), cmpopts.EquateComparable(netip.Addr{})))
+				hs.ServeHTTP(recorder, r)
+				want := hs.row(t, -1)
+				long := recorder.Result()
+				for _, h := range []http.Header{header, long.Header} {
+					for _, name := range []string{"Age", "Cache-Status"} { // of the moment
+						h.Del(name)
+					}
+				}
+				if status[:3] != fmt.Sprint(long.StatusCode) || body != recorder.Body.String() {
+					t.Errorf("%s %s %q: %s, %q by the loop; %d, %q by the handler", proto, method, fields, status, body, long.StatusCode, recorder.Body)
+				}
+				if d := cmp.Diff(long.Header, header); d != "" {
+					t.Errorf("%s %s %q: header of the handler and of the loop: %s", proto, method, fields, d)
+				}
+				for _, row := range []*telemetry.Request{&got, &want} {
+					row.ID, row.Time, row.TTFB, row.Duration, row.ClientPort = telemetry.Request{}.ID, time.Time{}, 0, 0, 0
+					row.Client, row.TCP = netip.Addr{}, telemetry.TCP{}
+					row.Range = strings.TrimSpace(row.Range) // the recorder is not a parser
+					row.CMCD.Warnings = 0
+				}
+				if got.CMCD.String() != want.CMCD.String() {
+					t.Errorf("%s %s %q: CMCD %q by the loop, %q by the handler", proto, method, fields, &got.CMCD, &want.CMCD)
+				}
+				got.CMCD, want.CMCD = cmcd.Values{}, cmcd.Values{}
+				if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+					t.Errorf("%s %s %q: row of the handler and of the loop: %s", proto, method, fields,
+						cmp.Diff(want, got, cmpopts.IgnoreFields(telemetry.Request{}, "CMCD"), cmpopts.EquateComparable(netip.Addr{})))
+				}
 			}
 		}
 	}

@@ -31,7 +31,6 @@ type conn struct {
 	socket                  syscall.RawConn
 	direct                  bool
 	readDirect, writeDirect func(uintptr) bool
-	sampleDirect            func(uintptr)
 	remote                  netip.AddrPort
 	from                    string // remote, as net/http writes it
 	base                    context.Context
@@ -57,7 +56,7 @@ type conn struct {
 	stallArmed bool
 	pace       int64
 	answers    int64
-	sampled    *TCPInfo
+	probe      *Probe // nil: the kernel has not been asked yet
 
 	draining atomic.Bool
 	begun    atomic.Bool // there has been a request
@@ -203,7 +202,7 @@ func (c *conn) answer() bool {
 	in := c.in
 	r := &in.request
 	r.Received, c.since = c.now, time.Time{}
-	r.LastTCP = c.sampled
+	r.LastTCP = c.probe.Last()
 	c.begun.Store(true)
 	if c.forHead {
 		c.forHead, c.armedAt = false, time.Time{}
@@ -237,6 +236,14 @@ func (c *conn) refuse(status int) {
 	if err == nil {
 		c.linger()
 	}
+}
+
+// sample asks the kernel how the connection fares.
+func (c *conn) sample() *TCPInfo {
+	if c.probe == nil {
+		c.probe = newProbe(c.socket)
+	}
+	return c.probe.Sample()
 }
 
 // linger ends our direction and reads on for a while: closing a connection with bytes unread has the kernel reset it,

@@ -37,7 +37,7 @@ func (c *conn) handle(closing bool) bool {
 	ctx, cancel := context.WithCancel(c.base)
 	defer cancel()
 	if carry != nil {
-		ctx = context.WithValue(ctx, carryKey{}, carry)
+		ctx = WithCarry(ctx, carry)
 	}
 	w := &response{c: c, r: r.WithContext(ctx), header: make(http.Header), length: -1, closing: closing, cancel: cancel}
 	c.running = w // no lock: its goroutine is not there yet, and drain does not look at it

@@ -28,8 +28,10 @@ type Request struct {
 
 	// Close says that the connection ends with this request, by the client's wish or its version.
 	Close, HTTP10, Head bool
-	Remote              netip.AddrPort
-	TLS                 bool
+	// HTTP2 says that it came over that, and was written as one of HTTP/1.1 for the Hitter.
+	HTTP2  bool
+	Remote netip.AddrPort
+	TLS    bool
 	// Received is when the last byte of the head came.
 	Received time.Time
 	// LastTCP is what the kernel said when it was asked last how this connection fares; nil: it has not been.
@@ -69,7 +71,20 @@ func ParseRequest(head []byte) (*Request, bool) {
 	return r, v == serve
 }
 
+// Rewritten reads a whole head that was made of a request of HTTP/2, and reports whether a [Hitter] may be asked.
+// Remote, TLS and Received are the caller's.
+func (r *Request) Rewritten(head []byte) bool {
+	v, _ := r.parse(head, len(head)+1)
+	r.HTTP2 = true
+	return v == serve && !r.repeated
+}
+
 type carryKey struct{}
+
+// WithCarry returns a context of which [Carried] returns carry.
+func WithCarry(ctx context.Context, carry any) context.Context {
+	return context.WithValue(ctx, carryKey{}, carry)
+}
 
 // Carried returns what the Hitter left to the Handler in the Carry of the request that ctx is of, nil if nothing.
 func Carried(ctx context.Context) any { return ctx.Value(carryKey{}) }

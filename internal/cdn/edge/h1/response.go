@@ -147,18 +147,14 @@ func (w *response) TCP() *TCPInfo {
 	if w.c.socket == nil || w.written < w.c.server.config.TCPInfoBytes {
 		return nil
 	}
-	o := w.c.server.takeOutput()
-	defer w.c.server.releaseOutput(o)
-	t := w.c.sample(o)
-	w.c.out = nil
-	if t == nil {
-		return nil
+	if t := w.c.sample(); t != nil {
+		return new(*t)
 	}
-	return new(*t)
+	return nil
 }
 
 // LastTCP implements [Connection].
-func (w *response) LastTCP() *TCPInfo { return w.c.sampled }
+func (w *response) LastTCP() *TCPInfo { return w.c.probe.Last() }
 
 // finish ends the answer after the Handler has returned.
 func (w *response) finish() {

@@ -1,6 +1,10 @@
 package h1
 
-import "time"
+import (
+	"net"
+	"syscall"
+	"time"
+)
 
 // TCPInfo is what the kernel knows of a connection (TCP_INFO, Linux).
 type TCPInfo struct {
@@ -45,4 +49,55 @@ func (t TCPInfo) since(before *TCPInfo) TCPInfo {
 	t.RwndLimited -= before.RwndLimited
 	t.SndbufLimited -= before.SndbufLimited
 	return t
+}
+
+// Probe asks the kernel how a connection fares. It is for one goroutine at a time.
+type Probe struct {
+	socket     syscall.RawConn
+	ask        func(uintptr)
+	ok         bool
+	info, last TCPInfo
+}
+
+// NewProbe returns a probe of the TCP connection that is found below c through NetConn, nil if there is none.
+func NewProbe(c net.Conn) *Probe {
+	for {
+		below, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return newProbe(rawOf(c))
+		}
+		c = below.NetConn()
+	}
+}
+
+func newProbe(socket syscall.RawConn) *Probe {
+	if socket == nil {
+		return nil
+	}
+	p := &Probe{socket: socket}
+	p.ask = func(fd uintptr) { p.ok = sample(fd, &p.info) }
+	return p
+}
+
+// Sample returns how the connection has fared since it was asked before, nil if the kernel does not say. What is
+// returned is valid until the next Sample.
+func (p *Probe) Sample() *TCPInfo {
+	if p == nil || p.socket.Control(p.ask) != nil || !p.ok {
+		return nil
+	}
+	now := p.info
+	if now.Throughput = now.DeliveryRate; now.AppLimited || now.Throughput == 0 {
+		now.Throughput = p.last.Throughput
+	}
+	p.info = now.since(&p.last)
+	p.last = now
+	return &p.info
+}
+
+// Last returns what the kernel said when it was asked last, nil if it has not been. It is valid until the next Sample.
+func (p *Probe) Last() *TCPInfo {
+	if p == nil || !p.ok {
+		return nil
+	}
+	return &p.last
 }

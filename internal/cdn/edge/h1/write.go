@@ -40,8 +40,6 @@ type output struct {
 	first        time.Time
 	err          error
 	progress     bool // since the deadline was set
-	info         TCPInfo
-	sampled      bool
 }
 
 func (o *output) pending() int { return len(o.pieces[0]) + len(o.pieces[1]) + len(o.pieces[2]) }
@@ -111,7 +109,7 @@ func (c *conn) send(r *Request, a *Answer, closing bool) bool {
 		}
 		every := int64(c.server.config.TCPInfoEvery)
 		if c.socket != nil && (length >= c.server.config.TCPInfoBytes || every > 0 && c.answers%every == 0) {
-			result.TCP = c.sample(o)
+			result.TCP = c.sample()
 		}
 		done := a.Done
 		a.Done = nil
@@ -308,23 +306,4 @@ func (c *conn) writePieces(o *output, size int) (written int, err error) {
 		}
 	}
 	return written, nil
-}
-
-// sample asks the kernel how the connection fares, and returns what is new since it was asked before.
-func (c *conn) sample(o *output) *TCPInfo {
-	if c.sampleDirect == nil {
-		c.sampled = new(TCPInfo)
-		c.sampleDirect = func(fd uintptr) { c.out.sampled = sample(fd, &c.out.info) }
-	}
-	c.out = o
-	if c.socket.Control(c.sampleDirect) != nil || !o.sampled {
-		return nil
-	}
-	now := o.info
-	if now.Throughput = now.DeliveryRate; now.AppLimited || now.Throughput == 0 {
-		now.Throughput = c.sampled.Throughput
-	}
-	o.info = now.since(c.sampled)
-	*c.sampled = now
-	return &o.info
 }
