@@ -22,6 +22,11 @@ func (c *conn) begin(s *stream, f *http2.MetaHeadersFrame) error {
 		c.refuse(s, http.StatusRequestHeaderFieldsTooLarge)
 		return nil
 	}
+	defer func() {
+		if cap(c.head) > keptRoom {
+			c.head = nil
+		}
+	}()
 	now := time.Now()
 	hits := c.server.hitter != nil && s.ended && c.rewrite(f)
 	if hits {

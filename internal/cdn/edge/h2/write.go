@@ -15,6 +15,8 @@ const (
 	turnBytes = 128 << 10
 	// turnRoom is what a turn may have beside bodies.
 	turnRoom = 16 << 10
+	// keptRoom is the largest buffer that a connection keeps when it has been written.
+	keptRoom = 16 << 10
 	// littleBytes is how much of bodies the goroutine that reads writes itself.
 	littleBytes = 64 << 10
 )
@@ -111,7 +113,7 @@ func (c *conn) send(p []byte) error {
 // the end of the process.
 func (c *conn) gather(out []byte, sent *[]*stream) (_ []byte, more bool, err error) {
 	out = append(out, c.control...)
-	if c.control = c.control[:0]; cap(c.control) > inputBytes {
+	if c.control = c.control[:0]; cap(c.control) > keptRoom {
 		c.control = nil
 	}
 	turn := len(out) + turnBytes
