@@ -62,7 +62,6 @@ type conn struct {
 	from   string // remote, as net/http writes it
 	state  *tls.ConnectionState
 	base   context.Context
-	begun  time.Time
 
 	// Of the goroutine that reads.
 	framer  *http2.Framer
@@ -103,11 +102,10 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
-		server: s, nc: nc, begun: time.Now(), streams: make(map[uint32]*stream), window: firstWindow, initial: firstWindow,
+		server: s, nc: nc, idle: time.Now(), streams: make(map[uint32]*stream), window: firstWindow, initial: firstWindow,
 		frame: firstFrame, given: connWindow, resized: true,
 	}
 	c.space.L = &c.mu
-	c.idle = c.begun
 	for below := nc; c.joiner == nil; {
 		n, ok := below.(interface{ NetConn() net.Conn })
 		if c.joiner, _ = below.(h1.Joiner); !ok {

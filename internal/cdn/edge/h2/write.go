@@ -57,6 +57,10 @@ func (c *conn) flush() {
 func (c *conn) write() {
 	batch, _ := c.server.batches.Get().(*[]byte)
 	defer func() {
+		if p := recover(); p != nil { // of who was told of an answer's end
+			c.server.panicked("writing to a connection has ended with a panic", c.remote.String(), p)
+			c.fail(fmt.Errorf("panic: %v", p))
+		}
 		if cap(*batch) <= turnBytes+controlBytes+turnRoom {
 			*batch = (*batch)[:0]
 			c.server.batches.Put(batch)
