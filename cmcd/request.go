@@ -103,6 +103,14 @@ func StripQuery(rawQuery string) string {
 	if !ok {
 		return rawQuery
 	}
+	if _, _, more := nextArgument(rawQuery, end); !more {
+		switch { // what is left lies in one piece
+		case end == len(rawQuery):
+			return rawQuery[:max(start-1, 0)]
+		case start == 0:
+			return rawQuery[end+1:]
+		}
+	}
 	kept := make([]byte, 0, len(rawQuery))
 	from := 0
 	for ; ok; start, end, ok = nextArgument(rawQuery, end) {

@@ -48,6 +48,9 @@ refusing anybody.`,
 				return err
 			}
 			defer p.close()
+			if c.Role == config.RoleEdge {
+				defer layBallast()()
+			}
 			n, err := newNode(cmd.Context(), c, testChannel, p)
 			if err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -266,7 +265,7 @@ func (x *hit) record(r *h1.Request, path string, grant access.Decision, query st
 	case len(query) == len(whole):
 		row.Query = whole
 	case query != "":
-		row.Query = strings.Clone(query) // without CMCD and credentials
+		row.Query = x.own(r, unsafe.Slice(unsafe.StringData(query), len(query))) // without CMCD and credentials
 	}
 	var header http.Header
 	for i, name := range cmcdFields {
