@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,10 @@ type Body struct {
 	// policy is what the body is charged to, with node.
 	policy *policy.Policy
 	node   policy.Node
+	heat   heat
+	// isCopy says that it is one of copies, or was; copied is its place there.
+	isCopy bool
+	copied *list.Element
 	// record is where the body is on disk, region what it is read from: nil until it is first used after
 	// a restart. Nil record: the body is in memory.
 	record *segment.Ref
@@ -76,6 +81,7 @@ type Body struct {
 func (b *Body) release() {
 	if b.refs.Add(-1) == 0 {
 		b.policy.Remove(&b.node)
+		b.cache.copies.remove(b)
 		b.discard()
 		return
 	}

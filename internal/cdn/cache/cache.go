@@ -58,6 +58,7 @@ type Cache struct {
 	now     func() time.Time
 
 	memory *policy.Policy
+	copies *copies
 	disk   atomic.Pointer[tier] // nil: everything is in memory
 	purges *purges
 
@@ -102,6 +103,7 @@ func New(s Settings) (*Cache, error) {
 		c.now = time.Now
 	}
 	c.memory = policy.New(policy.Settings{CapacityBytes: s.Config.CapacityBytes, LiveBytes: s.Config.liveBytes()})
+	c.copies = newCopies(s.Config.CapacityBytes)
 	for i := range c.shards {
 		c.shards[i] = shard{
 			index: make(map[string]*entry), fills: make(map[fillKey]*Fill),
@@ -206,7 +208,7 @@ func (c *Cache) Get(q Query) Lookup {
 			unread.body.release()
 			continue
 		case o != nil:
-			c.touch(o)
+			c.touch(o, q.Now)
 		}
 		return l
 	}
@@ -313,12 +315,16 @@ func (c *Cache) Hit(key []byte, now time.Time) *Object {
 	}
 	o.body.refs.Add(1)
 	s.mu.Unlock()
-	c.touch(o)
+	c.touch(o, now)
 	return o
 }
 
-func (c *Cache) touch(o *Object) {
-	o.body.policy.Touch(&o.body.node)
+func (c *Cache) touch(o *Object, now time.Time) {
+	b := o.body
+	b.policy.Touch(&b.node)
+	if n := b.heat.add(now); n%copyAfter == 0 && b.onDisk() {
+		c.copies.want(b, now)
+	}
 }
 
 func (c *Cache) hash(key string) uint64          { return maphash.String(c.seed, key) }
@@ -390,17 +396,13 @@ func (c *Cache) evict(n *policy.Node) bool {
 	case o.backup == b:
 		o.backup = nil
 	case o.backup != nil:
-		onDisk := o.on(o.backup)
-		for i := range e.variants {
-			if e.variants[i] == o {
-				e.variants[i] = onDisk
-			}
-		}
+		e.replace(o, o.on(o.backup))
 	default:
 		e.drop(s, b.key, o)
 		s.ghosts.put(c.hash(b.key), ghost{why: cdn.Evicted, until: o.Received.Add(o.Lifetime - o.InitialAge)})
 		c.metrics.evictions.Inc()
 	}
+	c.copies.remove(b)
 	b.discard()
 	return true
 }

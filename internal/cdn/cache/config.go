@@ -10,8 +10,8 @@ import (
 // Config is what users write about a cache.
 type Config struct {
 	// CapacityBytes bounds the memory for objects: those that are arriving, those that are live, small
-	// ones, and all if nothing is kept on disk. LiveBytes is the part of it that live objects may take;
-	// 0 is three quarters.
+	// ones, copies of what is asked for often, and all if nothing is kept on disk. LiveBytes is the part
+	// of it that live objects may take; 0 is three quarters.
 	CapacityBytes int64 `yaml:"capacity_bytes"`
 	LiveBytes     int64 `yaml:"live_bytes"`
 	// DiskBytes bounds what is kept on disk, in files of SegmentBytes; 0 keeps everything in memory.

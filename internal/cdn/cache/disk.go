@@ -129,7 +129,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
-// runTier writes objects to t until ctx ends or the folder is let go.
+// runTier writes objects to t, and copies some to memory, until ctx ends or the folder is let go.
 func (c *Cache) runTier(ctx context.Context, t *tier) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
@@ -149,6 +149,16 @@ func (c *Cache) runTier(ctx context.Context, t *tier) error {
 			}
 		})
 	}
+	parts.Go(func() {
+		for {
+			select {
+			case b := <-c.copies.wanted:
+				c.copyUp(t, b)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	err := t.store.Run(ctx)
 	parts.Wait()
 	t.drain(c) // a restart finds what had come before it
@@ -319,12 +329,7 @@ func (c *Cache) takeIn(s *shard, o *Object, b *Body) bool {
 		return true
 	}
 	e := s.index[o.key]
-	onDisk := o.on(b)
-	for i := range e.variants {
-		if e.variants[i] == o {
-			e.variants[i] = onDisk
-		}
-	}
+	e.replace(o, o.on(b))
 	s.mu.Unlock()
 	o.body.release() // the index's
 	return true

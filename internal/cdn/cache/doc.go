@@ -15,5 +15,5 @@
 //   - when [Cache.Purge] has returned, nobody who asks gets what was purged, also after a restart;
 //   - what is stored, and for how long, follows RFC 9111 for a shared cache (package freshness).
 //
-// Lock order: Body.mu, then a shard's. The edge's DESIGN.md draws the whole.
+// Lock order: Body.mu, then a shard's, then that of copies. The edge's DESIGN.md draws the whole.
 package cache

@@ -31,6 +31,15 @@ func (e *entry) drop(s *shard, key string, o *Object) {
 	}
 }
 
+// replace puts another object into the place of o. Called with the lock held.
+func (e *entry) replace(o, other *Object) {
+	for i := range e.variants {
+		if e.variants[i] == o {
+			e.variants[i] = other
+		}
+	}
+}
+
 // insert puts o into the index, in the place of the object that it replaces. The caller has given it a
 // reference for that, and lets go what is returned, without the lock. Called with the lock held.
 func (s *shard) insert(c *Cache, o *Object) []*Object {

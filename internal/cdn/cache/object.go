@@ -104,6 +104,7 @@ func newObject(key string, h Head, b *Body) *Object {
 func (o *Object) on(b *Body) *Object {
 	n := *o
 	n.body, n.backup = b, nil
+	b.heat.Store(o.body.heat.Load())
 	return &n
 }
 
