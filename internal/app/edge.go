@@ -44,6 +44,7 @@ type edgeRole struct {
 type edgeSource struct {
 	origin  http.RoundTripper
 	trace   func(context.Context) (context.Context, func() (name, address string))
+	once    func(context.Context) context.Context
 	looped  func(http.Header) bool // whether a request has been here before; nil: it cannot
 	rules   []edge.Rule            // if the configuration has none
 	observe func(*telemetry.Request)
@@ -64,7 +65,7 @@ func newEdge(n *node, s edgeSource) (*edgeRole, error) {
 	}
 	if r.edge, err = edge.New(edge.Settings{
 		Config: c.Edge, ID: n.config.Node.ID, Access: r.access, Looped: s.looped,
-		Origin: s.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"}, Trace: s.trace,
+		Origin: s.origin, OriginURL: &url.URL{Scheme: "http", Host: "origin"}, Trace: s.trace, Once: s.once,
 		Cache: objects, Observe: s.observe, Log: log, Registerer: n.registry,
 	}); err != nil {
 		return nil, err

@@ -141,7 +141,7 @@ func (n *node) buildEdge(ctx context.Context) (err error) {
 		return err
 	}
 	n.rows.Subscribe("metrics", counted{})
-	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, looped: n.upstream.Looped, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
+	if n.edge, err = newEdge(n, edgeSource{origin: n.upstream, trace: traceUpstream, once: upstream.Once, looped: n.upstream.Looped, rules: edge.ProxyRules(), observe: n.rows.Request}); err != nil {
 		return err
 	}
 	if n.fleet, err = newFleet(n); err != nil {

@@ -383,6 +383,12 @@ func TestStaleWhileTheOriginFails(t *testing.T) {
 		if w := hs.get("/a.m3u8"); w.Code != 200 || hs.row(t, -1).CacheStatus != "miss" {
 			t.Errorf("when the origin is back: %d, %q", w.Code, hs.row(t, -1).CacheStatus)
 		}
+		for i, r := range hs.asked {
+			// The first has nothing to fall back on, and the last ones no more.
+			if got, want := r.Context().Value(sentOnce{}) != nil, i > 0 && i < 4; got != want {
+				t.Errorf("request %d is to be sent once only: %v, want %v", i, got, want)
+			}
+		}
 	})
 }
 

@@ -37,6 +37,9 @@ type Settings struct {
 	// Trace prepares the context of a request to the origin so that the returned function can afterwards
 	// name the origin that answered and its address. It may be nil.
 	Trace func(context.Context) (context.Context, func() (name, address string))
+	// Once prepares the context of a request of which a failure is made up for by something stale, so that no origin
+	// is sent it a second time. It may be nil.
+	Once  func(context.Context) context.Context
 	Cache *cache.Cache
 	// Looped reports whether a request with this header has been through this edge before; it is then answered
 	// with 508. It may be nil.
@@ -68,6 +71,7 @@ type Handler struct {
 	origin     http.RoundTripper
 	originURL  *url.URL
 	trace      func(context.Context) (context.Context, func() (name, address string))
+	once       func(context.Context) context.Context
 	cache      *cache.Cache
 	maxObject  int64
 	sliceBytes int64
@@ -119,7 +123,7 @@ func New(s Settings) (*Handler, error) {
 	}
 	h := &Handler{
 		id: s.ID, name: message.WireName(s.ID), origin: s.Origin, originURL: s.OriginURL,
-		trace: s.Trace, looped: s.Looped, cache: s.Cache, maxObject: s.Cache.MaxObject(), sliceBytes: sliceBytesOf(s.Config.SliceBytes, s.Cache.MaxObject()), access: s.Access, observe: s.Observe, log: s.Log, now: s.Now,
+		trace: s.Trace, once: s.Once, looped: s.Looped, cache: s.Cache, maxObject: s.Cache.MaxObject(), sliceBytes: sliceBytesOf(s.Config.SliceBytes, s.Cache.MaxObject()), access: s.Access, observe: s.Observe, log: s.Log, now: s.Now,
 		large: newKeySet(maxLarge), whole: newKeySet(maxLarge),
 		fetches: newLimiter(s.Config.MaxFetches, s.Config.MaxQueue, s.Config.QueueTimeout),
 		passes:  newLimiter(s.Config.MaxPasses, s.Config.MaxQueue, s.Config.QueueTimeout),

@@ -52,6 +52,9 @@ type harness struct {
 	rows  []telemetry.Request
 }
 
+// sentOnce is in the context of a request that is not to be sent a second time.
+type sentOnce struct{}
+
 func newHarness(t testing.TB, origin originFunc, change ...func(*Config, *cache.Config)) *harness {
 	t.Helper()
 	cfg, cacheCfg := DefaultConfig(), cache.DefaultConfig()
@@ -73,6 +76,7 @@ func newHarness(t testing.TB, origin originFunc, change ...func(*Config, *cache.
 			hs.mu.Unlock()
 			return origin(r)
 		}),
+		Once: func(ctx context.Context) context.Context { return context.WithValue(ctx, sentOnce{}, true) },
 		Observe: func(row *telemetry.Request) {
 			hs.mu.Lock()
 			hs.rows = append(hs.rows, *row)

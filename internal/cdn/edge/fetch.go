@@ -129,6 +129,9 @@ func (h *Handler) fetch(f *flight) {
 	if stale != nil {
 		addValidators(request.Header, stale)
 	}
+	if h.once != nil && f.fill.CanServeStale(h.now()) {
+		request = request.WithContext(h.once(request.Context()))
+	}
 	if f.slice >= 0 {
 		first := f.slice * h.sliceBytes
 		request.Header.Set("Range", "bytes="+formatInt(first)+"-"+formatInt(first+h.sliceBytes-1))

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,9 @@ type attempted struct {
 	table    *table
 	endpoint *endpoint
 	probe    bool
+	once     bool // see [Once]
 	number   int
+	cancel   context.CancelCauseFunc
 
 	// What lives as long as the request, in one piece.
 	hooks httptrace.ClientTrace
@@ -33,10 +36,12 @@ type attempted struct {
 	class  FailureClass
 
 	// Of the connection.
-	connected bool
-	conn      *dial.Conn
-	reused    bool
-	tls       time.Duration
+	connected   bool
+	conn        *dial.Conn
+	reused      bool
+	resent      bool // over another, after a kept one had broken
+	multiplexed bool
+	tls         time.Duration
 }
 
 // do sends the request and notes what it teaches about the origin.
@@ -46,13 +51,15 @@ func (a *attempted) do(original *http.Request, body *guard) (*http.Response, err
 	e.running.Add(1)
 	ctx := original.Context()
 	caller := ctx
-	var cancel context.CancelCauseFunc
+	ctx, a.cancel = context.WithCancelCause(ctx)
 	var patience *time.Timer
 	if limit := a.table.config.Retry.AttemptTimeout; limit > 0 {
-		ctx, cancel = context.WithCancelCause(ctx)
-		patience = time.AfterFunc(limit, func() { cancel(errAttemptTimeout) })
+		patience = time.AfterFunc(limit, func() { a.cancel(errAttemptTimeout) })
 	}
 	// Whoever asks may have hooks of its own: they are called after these.
+	if e.own != nil {
+		a.hooks.GetConn = a.getConn
+	}
 	a.hooks.GotConn = a.gotConn
 	a.hooks.GotFirstResponseByte = a.gotFirstByte
 	request := p.request(e, original.WithContext(httptrace.WithClientTrace(ctx, &a.hooks)), &a.url)
@@ -67,21 +74,45 @@ func (a *attempted) do(original *http.Request, body *guard) (*http.Response, err
 	}
 	if err != nil {
 		e.running.Add(-1)
-		if cancel != nil {
-			if errors.Is(context.Cause(ctx), errAttemptTimeout) {
-				err = errAttemptTimeout
-			}
-			cancel(nil)
+		if errors.Is(context.Cause(ctx), errAttemptTimeout) {
+			err = errAttemptTimeout
 		}
+		a.cancel(nil)
 		return nil, a.fail(caller, err, body)
 	}
 	a.note(response.StatusCode)
-	a.wrap(caller, cancel, response)
+	a.wrap(caller, response)
 	return response, nil
+}
+
+// getConn is called before the transport takes a connection. If it had one before, that was a kept one and has broken:
+// then the transport would send the request over all that are kept, one after the other, and an origin that hangs up
+// on each sees it as often. It is sent once more instead, over a new one.
+func (a *attempted) getConn(string) {
+	if !a.reused || a.multiplexed { // what HTTP/2 sends again, its origin has not processed (RFC 9113 §8.7)
+		return
+	}
+	a.endpoint.own.CloseIdleConnections()
+	if a.resent || a.once || a.probe || a.number >= a.table.config.Retry.Attempts {
+		a.cancel(errKeptBroke)
+		return
+	}
+	if !a.pool.budget.spend(a.pool.now()) {
+		a.pool.metrics.exhausted.Add(1)
+		a.cancel(errKeptBroke)
+		return
+	}
+	a.resent = true
+	a.number++
+	a.endpoint.requests.Add(1)
+	a.endpoint.retries.Add(1)
 }
 
 func (a *attempted) gotConn(info httptrace.GotConnInfo) {
 	a.connected, a.reused, a.tls = true, info.Reused, 0
+	if c, ok := info.Conn.(*tls.Conn); ok && a.endpoint.http2 {
+		a.multiplexed = c.ConnectionState().NegotiatedProtocol == "h2"
+	}
 	var secure bool
 	a.conn, secure = dial.Of(info.Conn)
 	if secure && a.conn != nil && !info.Reused && !info.WasIdle {
@@ -173,9 +204,9 @@ func (a *attempted) repeatable(r *http.Request, body *guard) bool {
 }
 
 // wrap makes the answer's body tell when it has ended.
-func (a *attempted) wrap(caller context.Context, cancel context.CancelCauseFunc, response *http.Response) {
+func (a *attempted) wrap(caller context.Context, response *http.Response) {
 	b := &a.body
-	b.ReadCloser, b.attempt, b.caller, b.cancel = response.Body, a, caller, cancel
+	b.ReadCloser, b.attempt, b.caller = response.Body, a, caller
 	if response.Body == http.NoBody {
 		b.end(nil)
 		return
@@ -192,7 +223,6 @@ type body struct {
 	io.ReadCloser
 	attempt *attempted
 	caller  context.Context
-	cancel  context.CancelCauseFunc
 	ended   atomic.Bool
 }
 
@@ -229,9 +259,7 @@ func (b *body) end(err error) {
 			a.pool.log.Warn("an origin is out", "origin", e.name, "class", FailureBody.String(), "error", err)
 		}
 	}
-	if b.cancel != nil {
-		b.cancel(nil)
-	}
+	a.cancel(nil)
 	if e.retired.Load() {
 		e.hangUp()
 	}

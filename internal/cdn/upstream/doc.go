@@ -13,7 +13,8 @@
 // all are out, requests fail at once, and each origin is tried once a second.
 //
 // A request is sent again only if the first byte of an answer has not come, the method is idempotent or
-// nothing was sent, no byte of its body was read, and the retry budget allows it.
+// nothing was sent, no byte of its body was read, and the retry budget allows it. To the same origin it is
+// sent twice at most, and with [Once] not even that.
 //
 // What an origin answers is passed on as it is: redirects are not followed, Age, Date and Cache-Status
 // of a shield stay, 1xx answers go to the caller's httptrace.ClientTrace.

@@ -20,6 +20,7 @@ var (
 	ErrUnavailable = errors.New("no origin can be asked")
 
 	errAttemptTimeout = &timeoutError{}
+	errKeptBroke      = errors.New("a kept connection has ended before the answer")
 	errSealed         = errors.New("the attempt is over")
 )
 
@@ -175,7 +176,7 @@ func classify(err error, connected, own, https bool) FailureClass {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return FailureTimeout
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.As(err, &op), serverClosedIdle(err):
+		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, errKeptBroke), errors.As(err, &op), serverClosedIdle(err):
 		return FailureReset
 	case !own:
 		return FailureConnect

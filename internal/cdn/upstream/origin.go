@@ -46,6 +46,7 @@ type endpoint struct {
 	index        int
 	tier         tier
 	self         bool // a shield that is this node
+	http2        bool
 	base         *url.URL
 	host         string
 	preserveHost bool
@@ -97,7 +98,7 @@ func (b *builder) endpoint(o OriginConfig, t tier) (*endpoint, error) {
 	base.Path, base.RawPath = strings.TrimSuffix(base.Path, "/"), strings.TrimSuffix(base.RawPath, "/")
 	e := &endpoint{
 		name: o.name(base), tier: t, base: base, host: base.Host, preserveHost: o.PreserveHost,
-		weight: float64(max(1, o.Weight)), maxRequests: int64(b.config.MaxRequests), retired: new(atomic.Bool),
+		weight: float64(max(1, o.Weight)), maxRequests: int64(b.config.MaxRequests), http2: o.HTTP2, retired: new(atomic.Bool),
 	}
 	e.hash = xxhash.Sum64String(e.name)
 	e.self = t == shieldTier && strings.EqualFold(e.name, b.id)

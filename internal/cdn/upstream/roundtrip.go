@@ -15,6 +15,7 @@ import (
 // is [ErrLoop], an [*UnavailableError] or an [*OriginError]; each has a method StatusCode.
 func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	trace, _ := r.Context().Value(traceKey{}).(*Trace)
+	once := r.Context().Value(onceKey{}) != nil
 	if trace != nil {
 		*trace = Trace{}
 	}
@@ -41,8 +42,9 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		c.try(e)
-		a := &attempted{pool: p, table: t, endpoint: e, probe: probe, number: attempt}
+		a := &attempted{pool: p, table: t, endpoint: e, probe: probe, once: once, number: attempt}
 		response, err := a.do(r, body)
+		attempt = a.number
 		if trace != nil {
 			a.fill(trace)
 		}
@@ -72,7 +74,7 @@ func (p *Pool) next(t *table, c *choice, r *http.Request, a *attempted, body *gu
 	}
 	now := p.now()
 	e, probe := t.pick(c, r, now)
-	if e == nil && !c.again && a.failed && a.class == FailureReset && a.endpoint.Standing() != health.Out {
+	if e == nil && !c.again && !a.once && !a.resent && a.failed && a.class == FailureReset && a.endpoint.Standing() != health.Out {
 		// There is no other, but the connection may have been to a process that was just replaced.
 		c.again = true
 		e, probe = a.endpoint, false

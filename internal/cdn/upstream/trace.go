@@ -24,6 +24,12 @@ type Trace struct {
 
 type traceKey struct{}
 
+type onceKey struct{}
+
+// Once returns a context with which no origin is sent a request twice, for who loses little by a failure: an origin that
+// breaks down over what it is asked is not to be asked all the more.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
 // WithTrace returns a context with which a request fills t.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
