@@ -33,7 +33,7 @@ var (
 	edgeSizes       = flag.String("edge-sizes", "", "measure the sizes whose name matches only")
 )
 
-// edgeInside is the variable that tells this program that it is in the namespace.
+// edgeInside is the variable that tells this program that it is in the namespace, and what that is like.
 const edgeInside = "WEIR_LOAD_EDGE_INSIDE"
 
 // serverCore and clientCore are the cores that programs are kept on.
@@ -58,9 +58,18 @@ echo 65535 > /proc/sys/net/core/somaxconn
 [ ! -e /proc/self/autogroup ] || echo ` + edgeNice + ` > /proc/self/autogroup
 exec nice -n ` + edgeNice + ` taskset -c ` + clientCore + ` "$0" "$@"`
 
-// alone runs the test in a process and a network namespace of their own, and skips it, and says so, where that
-// cannot be. It returns true in that process; where it returns false the test has been run.
+// alone runs the test as the edge is measured, see edgeNamespace; like inNamespace it returns true where it is so.
 func alone(t *testing.T) bool {
+	t.Helper()
+	if runtime.NumCPU() < 2 {
+		t.Skip("NOT MEASURED: a core for the server and one for the client are needed")
+	}
+	return inNamespace(t, edgeNamespace, "cubic, one core for the server, ", "taskset")
+}
+
+// inNamespace runs the test in a process and a network namespace of their own that the script has set up, and skips it,
+// and says so, where that cannot be. It returns true in that process; where it returns false the test has been run.
+func inNamespace(t *testing.T, script, like string, programs ...string) bool {
 	t.Helper()
 	if os.Getenv(edgeInside) != "" {
 		raiseFiles()
@@ -69,12 +78,9 @@ func alone(t *testing.T) bool {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT MEASURED: network namespaces need root")
 	}
-	if runtime.NumCPU() < 2 {
-		t.Skip("NOT MEASURED: a core for the server and one for the client are needed")
-	}
-	for _, program := range []string{"unshare", "ip", "taskset"} {
+	for _, program := range append(programs, "unshare", "ip") {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("NOT MEASURED: %v (apt-get install util-linux iproute2)", err)
+			t.Skipf("NOT MEASURED: %v (apt-get install util-linux iproute2 nftables)", err)
 		}
 	}
 	// With a namespace of processes too nothing is left behind, whatever becomes of the test.
@@ -82,7 +88,11 @@ func alone(t *testing.T) bool {
 	if out, err := exec.Command("unshare", slices.Concat(unshare, []string{"true"})...).CombinedOutput(); err != nil {
 		t.Skipf("NOT MEASURED: there can be no namespaces here: %v: %s", err, out)
 	}
-	args := slices.Concat(unshare, []string{"sh", "-c", edgeNamespace, os.Args[0], "-test.run=^" + t.Name() + "$"})
+	chosen := "^" + t.Name() + "$"
+	if _, within, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
+		chosen += "/" + within
+	}
+	args := slices.Concat(unshare, []string{"sh", "-c", script, os.Args[0], "-test.run=" + chosen})
 	if deadline, ok := t.Deadline(); ok {
 		args = append(args, "-test.timeout="+time.Until(deadline.Add(-5*time.Second)).String())
 	} else {
@@ -94,7 +104,7 @@ func alone(t *testing.T) bool {
 		}
 	})
 	cmd := exec.Command("unshare", args...)
-	cmd.Env = append(os.Environ(), edgeInside+"=1")
+	cmd.Env = append(os.Environ(), edgeInside+"="+like)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
@@ -248,12 +258,8 @@ func machine(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	how := ""
-	if os.Getenv(edgeInside) != "" {
-		how = "cubic, one core for the server, "
-	}
 	return fmt.Sprintf("%s, kernel %s, %sload of the machine %s", processor,
-		unix.ByteSliceToString(name.Release[:]), how, strings.Join(strings.Fields(string(load))[:2], " "))
+		unix.ByteSliceToString(name.Release[:]), os.Getenv(edgeInside), strings.Join(strings.Fields(string(load))[:2], " "))
 }
 
 // table is a table in Markdown.
