@@ -121,7 +121,8 @@ func (c *Cache) LetGo() error {
 		return nil
 	}
 	t.stop()
-	t.writing.Lock() // Run has ended with this one
+	t.writing.Lock() // Run has ended with this one, or has not begun
+	t.drain(c)
 	t.gone.Store(true)
 	t.writing.Unlock()
 	t.drain(c) // of what is not to be written any more

@@ -95,6 +95,27 @@ func TestAFolderGoesFromOneCacheToTheNext(t *testing.T) {
 	}
 }
 
+// What has come before writing has begun is written before the folder is another's.
+func TestWhatWaitsIsWrittenBeforeTheLettingGo(t *testing.T) {
+	dir := t.TempDir()
+	body := random(1 << 20)
+	cfg := DefaultConfig()
+	cfg.DiskBytes, cfg.SegmentBytes = 16<<20, 4<<20
+	old, err := New(Settings{Config: cfg, Dir: dir, Now: atNoon}) // and Run comes late
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, old, "/k", body, head(1<<20, time.Hour))
+	letGo(t, old)
+	next, _ := onDisk(t, dir, atNoon)
+	if got := read(t, next, "/k", noon); !bytes.Equal(got, body) {
+		t.Errorf("the next has %d bytes", len(got))
+	}
+	if err := old.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Who reads from the disk reads to the end, and nobody else writes there before.
 func TestReadersOutliveTheLettingGo(t *testing.T) {
 	dir := t.TempDir()
