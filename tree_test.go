@@ -27,6 +27,7 @@ var oversized = map[string]string{
 	// ADR 11: what could be told apart has packages of its own.
 	"internal/cdn/edge":    "one exchange and the ways that it can take; they share its state",
 	"internal/cdn/edge/h1": "one connection: reading, answering and waiting share its buffers",
+	"internal/cdn/edge/h2": "one connection: streams, who reads and who writes share its lock",
 	"internal/cdn/cache":   "one index: fills, variants, purges and the disk meet under its locks",
 	"cmcd":                 "one type, and all that reads and writes it: the fast and the lenient way of reading must agree word for word",
 }

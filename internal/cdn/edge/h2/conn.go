@@ -35,7 +35,7 @@ const (
 	// maxExcess is how often in a row a client may reset a stream or send what is of no use.
 	maxExcess = 200
 	// resetsKept is how many streams that were reset here are remembered: what the client sent before it knew is no error.
-	resetsKept = 32
+	resetsKept = 100
 	// farewell is how long a client may go on to open streams after it has been told to stop.
 	farewell = 500 * time.Millisecond
 	// lingerTime and lingerBytes bound what is read from a client whose connection is about to be closed.
@@ -268,7 +268,7 @@ func (c *conn) end(why error, linger bool) {
 	}
 	_ = c.nc.SetDeadline(time.Now().Add(lingerTime))
 	if writes {
-		c.write()
+		c.write(false)
 	}
 }
 

@@ -62,7 +62,7 @@ func (c *conn) begin(s *stream, f *http2.MetaHeadersFrame) error {
 	if s.failure != nil { // the connection has ended meanwhile
 		cancel()
 	} else {
-		s.cancel, s.news = cancel, make(chan struct{}, 1)
+		s.cancel, s.wrote = cancel, make(chan struct{}, 1)
 		c.running++
 		c.server.metrics.handled.Inc()
 		go w.run()
@@ -214,7 +214,7 @@ func (c *conn) newRequest(s *stream, f *http2.MetaHeadersFrame) (*http.Request, 
 	if s.ended {
 		return r, http.StatusOK
 	}
-	b := &body{s: s, length: length, given: streamWindow, expect: expect}
+	b := &body{s: s, length: length, given: streamWindow, expect: expect, news: make(chan struct{}, 1)}
 	r.Body, r.ContentLength = b, length
 	c.mu.Lock()
 	s.body = b

@@ -275,7 +275,7 @@ func (w *response) emit(p []byte) {
 		if w.err = s.failure; w.err != nil {
 			return
 		}
-		if !s.wait(w.limit) {
+		if !c.wait(s.wrote, w.limit) {
 			// What has not been taken must not be looked at after this.
 			w.err = os.ErrDeadlineExceeded
 			c.reset(s.id, http2.ErrCodeCancel, w.err)

@@ -35,7 +35,7 @@ type stream struct {
 
 	// Of a Handler.
 	cancel context.CancelFunc
-	news   chan struct{} // something has changed that the Handler may wait for
+	wrote  chan struct{} // something has changed that who writes may wait for; nil: there is no Handler
 	body   *body
 }
 
@@ -51,14 +51,21 @@ type body struct {
 	expect bool  // the client waits to be told to send
 	closed bool
 	limit  time.Time
+	news   chan struct{} // something has changed that who reads may wait for
 }
 
+// tell tells whoever waits that something has changed. Called with mu held.
 func (s *stream) tell() {
-	if s.news != nil {
-		select {
-		case s.news <- struct{}{}:
-		default:
-		}
+	signal(s.wrote)
+	if s.body != nil {
+		signal(s.body.news)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // there is nobody, or it has been told
 	}
 }
 
@@ -188,7 +195,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if !b.limit.IsZero() && b.limit.Before(limit) {
 			limit = b.limit
 		}
-		if !b.s.wait(limit) {
+		if !c.wait(b.news, limit) {
 			return 0, os.ErrDeadlineExceeded
 		}
 	}
@@ -207,7 +214,7 @@ func (b *body) Close() error {
 
 // wait waits for news, without the lock, and reports false when the limit has come before any. A zero limit is none.
 // Called with mu held.
-func (s *stream) wait(limit time.Time) bool {
+func (c *conn) wait(news <-chan struct{}, limit time.Time) bool {
 	var late <-chan time.Time
 	if !limit.IsZero() {
 		left := time.Until(limit)
@@ -218,10 +225,10 @@ func (s *stream) wait(limit time.Time) bool {
 		defer timer.Stop()
 		late = timer.C
 	}
-	s.c.mu.Unlock()
-	defer s.c.mu.Lock()
+	c.mu.Unlock()
+	defer c.mu.Lock()
 	select {
-	case <-s.news:
+	case <-news:
 		return true
 	case <-late:
 		return false

@@ -170,3 +170,32 @@ func TestHandlersDeadlines(t *testing.T) {
 		}
 	})
 }
+
+// A Handler may write while something of its own reads the request: each is told of what it waits for.
+func TestReadingAndWritingAtOnce(t *testing.T) {
+	got := make(chan string, 1)
+	inTime(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		go func() {
+			time.Sleep(time.Second) // the Write below waits first
+			b, err := io.ReadAll(r.Body)
+			got <- string(b) + " " + errorText(err)
+		}()
+		_, _ = w.Write(pattern(1 << 20))
+	}, func(t *testing.T, c net.Conn, since time.Time) {
+		got = make(chan string, 1)
+		p, _ := talk(t, c)
+		p.request(1, false, ":method", "POST", ":scheme", "https", ":authority", "edge.test", ":path", "/")
+		time.Sleep(2 * time.Second)
+		p.must(p.framer.WriteData(1, true, []byte("abc")))
+		if body := <-got; body != "abc " || time.Since(since) != 2*time.Second {
+			t.Errorf("%q was read, after %v", body, time.Since(since))
+		}
+	})
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

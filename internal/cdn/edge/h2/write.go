@@ -27,7 +27,7 @@ func (c *conn) kick() {
 		return
 	}
 	c.writing = true
-	go c.write()
+	go c.write(false)
 }
 
 // sendable reports whether there is something that may be written now. Called with mu held.
@@ -41,20 +41,26 @@ func (c *conn) flush() {
 		return
 	}
 	c.writing = true
+	little := c.little()
+	c.mu.Unlock()
+	if !little {
+		go c.write(false)
+		return
+	}
+	c.write(true)
+}
+
+// little reports whether what is ready to be sent is little. Called with mu held.
+func (c *conn) little() bool {
 	size := 0
 	for _, s := range c.ready {
 		size += len(s.rest)
 	}
-	c.mu.Unlock()
-	if size > littleBytes {
-		go c.write()
-		return
-	}
-	c.write()
+	return size <= littleBytes
 }
 
-// write writes until there is nothing more. Only who has set writing calls it.
-func (c *conn) write() {
+// write writes until there is nothing more, or no longer little if it is to be. Only who has set writing calls it.
+func (c *conn) write(little bool) {
 	batch, _ := c.server.batches.Get().(*[]byte)
 	defer func() {
 		if p := recover(); p != nil { // of who was told of an answer's end
@@ -69,6 +75,11 @@ func (c *conn) write() {
 	var sent []*stream
 	for {
 		c.mu.Lock()
+		if little && !c.little() { // it has become more meanwhile
+			c.mu.Unlock()
+			go c.write(false)
+			return
+		}
 		out, more, err := c.gather((*batch)[:0], &sent)
 		*batch = out
 		lingers := c.lingers
