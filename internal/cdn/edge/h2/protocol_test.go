@@ -83,6 +83,7 @@ func TestErrorsOfTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := dial(t, listen(t, start(t, newShelf(), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, nil)))
+			p.insists = true
 			go func() { c.do(p) }()
 			_, code, over := p.read(nil)
 			if !over || code != c.want {
@@ -240,6 +241,7 @@ func TestExcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newShelf()
 			p := dial(t, listen(t, start(t, s, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, nil)))
+			p.insists = true
 			go func() {
 				for i := range uint32(1000) {
 					if do(p, i) != nil {

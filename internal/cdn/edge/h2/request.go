@@ -247,7 +247,7 @@ func (c *conn) give(s *stream, body []byte, a h1.Answer) {
 		c.enqueue(s)
 	default:
 		c.control = appendHeaders(c.control, s.id, c.blockOf(c.block), true, c.frame)
-		s.last, s.finished = true, true
+		s.last, s.finished, s.written = true, true, true
 		if s.ended {
 			r = c.close(s, nil)
 		} else {

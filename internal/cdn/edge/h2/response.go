@@ -256,7 +256,7 @@ func (w *response) emit(p []byte) {
 		end := w.ended && len(p) == 0
 		c.control = appendHeaders(c.control, s.id, c.blockOf(block), end, c.frame)
 		if end {
-			s.last, s.finished = true, true
+			s.last, s.finished, s.written = true, true, true
 			if s.ended {
 				c.close(s, nil)
 			} else {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -18,9 +19,10 @@ type stream struct {
 	c      *conn
 	id     uint32
 	window int64
-	// ended says that the client has sent all, finished that all has been sent to it.
-	ended, finished bool
-	failure         error // why it was closed before that
+	// ended says that the client has sent all, finished that all for it has been gathered, written that the connection
+	// below has taken it.
+	ended, finished, written bool
+	failure                  error // why it was closed
 
 	// rest is to be sent, and nothing after it if last is set.
 	rest   []byte
@@ -87,7 +89,12 @@ func (c *conn) close(s *stream, why error) (r report) {
 		return r
 	}
 	delete(c.streams, s.id)
-	s.failure = cmp.Or(why, errGone)
+	if s.failure = cmp.Or(why, errGone); s.written {
+		c.excess = 0
+	}
+	if s.queued {
+		c.ready = slices.DeleteFunc(c.ready, func(other *stream) bool { return other == s })
+	}
 	s.rest = nil
 	if s.body != nil {
 		c.giveBack(nil, s.body.size)
@@ -107,8 +114,8 @@ func (c *conn) close(s *stream, why error) (r report) {
 		return r
 	}
 	r, s.done = report{s.done, s.result}, nil
-	if !s.finished {
-		r.result.Err = why
+	if !s.written {
+		r.result.Err = s.failure
 	}
 	r.result.Last = time.Now()
 	if r.result.FirstByte.IsZero() && r.result.Bytes > 0 {

@@ -101,8 +101,9 @@ func (c *conn) write(little bool) {
 			c.mu.Lock()
 			c.lingers = false
 			c.mu.Unlock()
+		} else {
+			c.sent(sent)
 		}
-		c.sent(sent)
 		clear(sent)
 		if sent = sent[:0]; more {
 			runtime.Gosched() // others want their turn, and this one could go on for very long
@@ -196,11 +197,11 @@ func (c *conn) sent(streams []*stream) {
 		if s.moved = now; s.result.FirstByte.IsZero() {
 			s.result.FirstByte = now
 		}
-		if !s.finished {
+		if !s.finished || c.streams[s.id] != s { // it may have been closed, or be here twice
 			c.mu.Unlock()
 			continue
 		}
-		c.excess = 0
+		s.written = true
 		if s.done != nil && s.result.Bytes >= c.server.config.TCPInfoBytes {
 			s.result.TCP = c.probe.Sample()
 		}
