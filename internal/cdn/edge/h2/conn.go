@@ -73,8 +73,11 @@ type conn struct {
 	block   []byte
 	known   h1.TCPInfo
 
+	told h1.TCPInfo // of who writes
+
 	mu       sync.Mutex // guards the rest
 	timer    *time.Timer
+	watched  bool      // it is set for streams, and not for an idle connection only
 	space    sync.Cond // control has been taken
 	streams  map[uint32]*stream
 	ready    []*stream // have something to send that their windows allow
@@ -129,6 +132,12 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.framer.SetMaxReadFrameSize(firstFrame)
 	c.framer.MaxHeaderListSize = uint32(2 * s.config.HeaderBytes) // of a value beyond that the connection ends
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
+	// Nothing may come before (RFC 9113 §3.4).
+	c.control = appendSettings(c.control,
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(s.streams)},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(s.config.HeaderBytes)})
+	c.control = appendWindowUpdate(c.control, 0, connWindow-firstWindow)
 	return c
 }
 
@@ -150,11 +159,6 @@ func (c *conn) serve() {
 	}()
 	c.mu.Lock()
 	c.timer = time.AfterFunc(c.server.config.HeaderTimeout, c.tick)
-	c.control = appendSettings(c.control,
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.server.streams)},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.server.config.HeaderBytes)})
-	c.control = appendWindowUpdate(c.control, 0, connWindow-firstWindow)
 	c.mu.Unlock()
 	c.flush()
 	var preface [len(http2.ClientPreface)]byte
@@ -195,7 +199,9 @@ func (c *conn) forgive(err error) bool {
 	var stream http2.StreamError
 	if errors.As(err, &stream) {
 		c.mu.Lock()
-		c.last = max(c.last, stream.StreamID) // it was opened, if badly
+		if !c.refusing {
+			c.last = max(c.last, stream.StreamID) // it was opened, if badly
+		}
 		r := c.reset(stream.StreamID, stream.Code, stream)
 		ok := c.exceeds()
 		c.mu.Unlock()
@@ -289,6 +295,7 @@ func (c *conn) tick() {
 	}
 	var why error
 	next := config.IdleTimeout
+	c.watched = len(c.streams) > 0
 	switch {
 	case !c.settled:
 		why = errSilent

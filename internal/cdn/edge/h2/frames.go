@@ -22,7 +22,16 @@ func (c *conn) take(f http2.Frame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waitForRoom()
+	if c.waitForRoom(); c.over != nil {
+		return c.over
+	}
+	if c.refusing && f.Header().StreamID > c.last { // of a stream that is not served (RFC 9113 §6.8)
+		if f, ok := f.(*http2.DataFrame); ok {
+			c.given -= int64(f.Length)
+			c.giveBack(nil, int64(f.Length))
+		}
+		return nil
+	}
 	switch f := f.(type) {
 	case *http2.DataFrame:
 		return c.takeData(f)
@@ -41,7 +50,9 @@ func (c *conn) take(f http2.Frame) error {
 				go r.tell()
 			}
 		}
-		c.exceeds()
+		if !c.exceeds() {
+			return c.over
+		}
 	case *http2.PingFrame:
 		if !f.IsAck() {
 			c.control = append(appendFrame(c.control, len(f.Data), http2.FramePing, http2.FlagPingAck, 0), f.Data[:]...)
@@ -139,6 +150,7 @@ func (c *conn) takeData(f *http2.DataFrame) error {
 		return nil
 	}
 	if b.given -= n; b.given < 0 {
+		c.giveBack(nil, n)
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl}
 	}
 	data := f.Data()
@@ -146,6 +158,7 @@ func (c *conn) takeData(f *http2.DataFrame) error {
 	padding := n - int64(len(data))
 	switch {
 	case b.length >= 0 && (b.came > b.length || f.StreamEnded() && b.came != b.length):
+		c.giveBack(nil, n)
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol} // RFC 9113 §8.1.1
 	case len(data) == 0 && !f.StreamEnded():
 		if !c.exceeds() {
@@ -213,6 +226,10 @@ func (c *conn) takeHeaders(f *http2.MetaHeadersFrame) error {
 		c.exceeds()
 		c.mu.Unlock()
 		return nil
+	}
+	if !c.watched {
+		c.watched = true
+		c.timer.Reset(c.server.config.StallTimeout / 4)
 	}
 	c.idle = time.Time{}
 	s = &stream{c: c, id: id, window: c.initial, ended: f.StreamEnded(), moved: time.Now()}

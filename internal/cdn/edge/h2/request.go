@@ -19,7 +19,7 @@ import (
 // begin answers a request, or has it answered.
 func (c *conn) begin(s *stream, f *http2.MetaHeadersFrame) error {
 	if f.Truncated || size(f) > c.server.config.HeaderBytes {
-		c.refuse(s, http.StatusRequestHeaderFieldsTooLarge)
+		c.refuse(s, f, http.StatusRequestHeaderFieldsTooLarge)
 		return nil
 	}
 	defer func() {
@@ -49,7 +49,7 @@ func (c *conn) begin(s *stream, f *http2.MetaHeadersFrame) error {
 	case 0:
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol, Cause: errMalformed}
 	default:
-		c.refuse(s, status)
+		c.refuse(s, f, status)
 		return nil
 	}
 	ctx, cancel := context.WithCancel(c.context())
@@ -223,13 +223,16 @@ func (c *conn) newRequest(s *stream, f *http2.MetaHeadersFrame) (*http.Request, 
 }
 
 // refuse answers with an error of this server's own.
-func (c *conn) refuse(s *stream, status int) {
+func (c *conn) refuse(s *stream, f *http2.MetaHeadersFrame, status int) {
 	c.server.metrics.refused.Inc()
 	message := strconv.Itoa(status) + " " + http.StatusText(status) + "\n"
 	c.block = appendStatus(c.block[:0], status)
 	c.block = appendField(c.block, "content-type", "text/plain; charset=utf-8")
 	c.block = appendField(c.block, "content-length", strconv.Itoa(len(message)))
 	c.block = append(c.block, c.server.date(time.Now())...)
+	if f.PseudoValue("method") == http.MethodHead {
+		message = ""
+	}
 	c.give(s, []byte(message), h1.Answer{})
 }
 
@@ -240,19 +243,14 @@ func (c *conn) give(s *stream, body []byte, a h1.Answer) {
 	r := report{}
 	switch {
 	case s.failure != nil:
-		r, s.done = report{s.done, h1.Result{Err: s.failure, Last: time.Now()}}, nil
+		r, s.done = report{s, s.done, h1.Result{Err: s.failure, Last: time.Now()}}, nil
 	case len(body) > 0:
 		c.control = appendHeaders(c.control, s.id, c.blockOf(c.block), false, c.frame)
 		s.rest, s.last = body, true
 		c.enqueue(s)
 	default:
 		c.control = appendHeaders(c.control, s.id, c.blockOf(c.block), true, c.frame)
-		s.last, s.finished, s.written = true, true, true
-		if s.ended {
-			r = c.close(s, nil)
-		} else {
-			r = c.reset(s.id, http2.ErrCodeNo, nil)
-		}
+		r = c.gone(s)
 	}
 	c.mu.Unlock()
 	r.tell()

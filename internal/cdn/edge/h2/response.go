@@ -255,20 +255,18 @@ func (w *response) emit(p []byte) {
 	if block != nil {
 		end := w.ended && len(p) == 0
 		c.control = appendHeaders(c.control, s.id, c.blockOf(block), end, c.frame)
-		if end {
-			s.last, s.finished, s.written = true, true, true
-			if s.ended {
-				c.close(s, nil)
-			} else {
-				c.reset(s.id, http2.ErrCodeNo, nil)
-			}
+		if s.headed = true; end {
+			c.gone(s)
 		}
 	}
-	if s.finished || len(p) == 0 && !w.ended {
+	if len(p) == 0 && w.ended && !s.finished {
+		c.finish(s)
+	}
+	if len(p) == 0 {
 		c.kick()
 		return
 	}
-	s.rest, s.last, s.moved = p, w.ended, time.Now()
+	s.rest, s.last, s.moved, s.step = p, w.ended, time.Now(), 0
 	c.enqueue(s)
 	c.kick()
 	for len(s.rest) > 0 || s.last && !s.finished {

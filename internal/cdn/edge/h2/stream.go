@@ -27,8 +27,9 @@ type stream struct {
 	// rest is to be sent, and nothing after it if last is set.
 	rest   []byte
 	last   bool
-	queued bool // in ready
-	moved  time.Time
+	queued bool      // in ready
+	moved  time.Time // when the client had taken step, or the answer began
+	step   int
 
 	// Of a hit.
 	done   func(h1.Result)
@@ -39,6 +40,7 @@ type stream struct {
 	cancel context.CancelFunc
 	wrote  chan struct{} // something has changed that who writes may wait for; nil: there is no Handler
 	body   *body
+	headed bool // the head of the answer is written, or about to be
 }
 
 // body is what a Handler reads of a request.
@@ -73,14 +75,21 @@ func signal(c chan struct{}) {
 
 // report is what a Hitter is to be told, without the lock.
 type report struct {
+	s      *stream
 	done   func(h1.Result)
 	result h1.Result
 }
 
 func (r report) tell() {
-	if r.done != nil {
-		r.done(r.result)
+	if r.done == nil {
+		return
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.s.c.server.panicked("the end of an answer has ended with a panic", r.s.c.remote.String(), p)
+		}
+	}()
+	r.done(r.result)
 }
 
 // close ends a stream. Called with mu held.
@@ -113,7 +122,7 @@ func (c *conn) close(s *stream, why error) (r report) {
 	if s.done == nil {
 		return r
 	}
-	r, s.done = report{s.done, s.result}, nil
+	r, s.done = report{s, s.done, s.result}, nil
 	if !s.written {
 		r.result.Err = s.failure
 	}
@@ -174,8 +183,8 @@ func (b *body) Read(p []byte) (int, error) {
 	stall := time.Now().Add(c.server.config.StallTimeout)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.expect {
-		b.expect = false
+	expects := b.expect && !b.s.headed && !b.s.ended && b.s.failure == nil && b.size == 0
+	if b.expect = false; expects {
 		c.control = appendHeaders(c.control, b.s.id, c.blockOf(appendStatus(nil, 100)), false, c.frame)
 		c.kick()
 	}

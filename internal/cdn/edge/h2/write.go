@@ -17,6 +17,8 @@ const (
 	turnRoom = 16 << 10
 	// keptRoom is the largest buffer that a connection keeps when it has been written.
 	keptRoom = 16 << 10
+	// stepBytes is how much a client must take within the stall timeout.
+	stepBytes = 64 << 10
 	// littleBytes is how much of bodies the goroutine that reads writes itself.
 	littleBytes = 64 << 10
 )
@@ -33,6 +35,21 @@ func (c *conn) kick() {
 // sendable reports whether there is something that may be written now. Called with mu held.
 func (c *conn) sendable() bool { return len(c.control) > 0 || len(c.ready) > 0 && c.window > 0 }
 
+// finish ends a stream whose body has all been sent, which needs no window (RFC 9113 §6.9.1). Called with mu held.
+func (c *conn) finish(s *stream) {
+	c.control = appendFrame(c.control, 0, http2.FrameData, http2.FlagDataEndStream, s.id)
+	c.gone(s)
+}
+
+// gone notes that the end of a stream is among the frames that are written first. Called with mu held.
+func (c *conn) gone(s *stream) report {
+	s.last, s.finished, s.written = true, true, true
+	if s.ended {
+		return c.close(s, nil)
+	}
+	return c.reset(s.id, http2.ErrCodeNo, nil) // the rest of the request is of no use (RFC 9113 §8.1)
+}
+
 // flush has what there is written by the goroutine that reads, if it is little.
 func (c *conn) flush() {
 	c.mu.Lock()
@@ -41,26 +58,21 @@ func (c *conn) flush() {
 		return
 	}
 	c.writing = true
-	little := c.little()
+	size := 0
+	for _, s := range c.ready {
+		size += len(s.rest)
+	}
 	c.mu.Unlock()
-	if !little {
+	if size > littleBytes {
 		go c.write(false)
 		return
 	}
 	c.write(true)
 }
 
-// little reports whether what is ready to be sent is little. Called with mu held.
-func (c *conn) little() bool {
-	size := 0
-	for _, s := range c.ready {
-		size += len(s.rest)
-	}
-	return size <= littleBytes
-}
-
-// write writes until there is nothing more, or no longer little if it is to be. Only who has set writing calls it.
-func (c *conn) write(little bool) {
+// write writes until there is nothing more, or once: who reads must not be kept from that for longer. Only who has set
+// writing calls it.
+func (c *conn) write(once bool) {
 	batch, _ := c.server.batches.Get().(*[]byte)
 	defer func() {
 		if p := recover(); p != nil { // of who was told of an answer's end
@@ -72,14 +84,9 @@ func (c *conn) write(little bool) {
 			c.server.batches.Put(batch)
 		}
 	}()
-	var sent []*stream
+	var sent []part
 	for {
 		c.mu.Lock()
-		if little && !c.little() { // it has become more meanwhile
-			c.mu.Unlock()
-			go c.write(false)
-			return
-		}
 		out, more, err := c.gather((*batch)[:0], &sent)
 		*batch = out
 		lingers := c.lingers
@@ -105,7 +112,15 @@ func (c *conn) write(little bool) {
 			c.sent(sent)
 		}
 		clear(sent)
-		if sent = sent[:0]; more {
+		if sent = sent[:0]; once {
+			c.mu.Lock()
+			if c.writing = c.sendable() || c.lingers; c.writing {
+				go c.write(false)
+			}
+			c.mu.Unlock()
+			return
+		}
+		if more {
 			runtime.Gosched() // others want their turn, and this one could go on for very long
 		}
 	}
@@ -127,7 +142,7 @@ func (c *conn) send(p []byte) error {
 
 // gather takes what is to be written now. Called with mu held. A mapped page that cannot be read is an error and not
 // the end of the process.
-func (c *conn) gather(out []byte, sent *[]*stream) (_ []byte, more bool, err error) {
+func (c *conn) gather(out []byte, sent *[]part) (_ []byte, more bool, err error) {
 	out = append(out, c.control...)
 	if c.control = c.control[:0]; cap(c.control) > keptRoom {
 		c.control = nil
@@ -138,7 +153,7 @@ func (c *conn) gather(out []byte, sent *[]*stream) (_ []byte, more bool, err err
 		c.ready = slices.Delete(c.ready, 0, 1)
 		s.queued = false
 		n := int(min(int64(len(s.rest)), s.window, c.window, int64(c.frame)))
-		if n == 0 && len(s.rest) > 0 || s.failure != nil || len(s.rest) == 0 && !s.last {
+		if n == 0 || s.failure != nil {
 			continue // its window was made smaller, or it has been closed
 		}
 		flags := http2.Flags(0)
@@ -152,7 +167,6 @@ func (c *conn) gather(out []byte, sent *[]*stream) (_ []byte, more bool, err err
 		s.rest = s.rest[n:]
 		s.window -= int64(n)
 		c.window -= int64(n)
-		s.result.Bytes += int64(n)
 		switch {
 		case len(s.rest) > 0:
 			c.enqueue(s)
@@ -161,9 +175,7 @@ func (c *conn) gather(out []byte, sent *[]*stream) (_ []byte, more bool, err err
 		default:
 			s.tell()
 		}
-		if k := len(*sent); k == 0 || (*sent)[k-1] != s {
-			*sent = append(*sent, s)
-		}
+		*sent = append(*sent, part{s, n})
 	}
 	return out, c.sendable(), nil
 }
@@ -182,35 +194,48 @@ func appendBody(out, p []byte, mapped bool) (_ []byte, err error) {
 
 // enqueue puts a stream among those that have something to send, if it may. Called with mu held.
 func (c *conn) enqueue(s *stream) {
-	if s.queued || s.finished || s.failure != nil || len(s.rest) == 0 && !s.last || len(s.rest) > 0 && s.window <= 0 {
+	if s.queued || s.failure != nil || len(s.rest) == 0 || s.window <= 0 {
 		return
 	}
 	s.queued = true
 	c.ready = append(c.ready, s)
 }
 
+// part is how much of a stream's body is in a batch.
+type part struct {
+	s *stream
+	n int
+}
+
 // sent notes what the kernel has taken.
-func (c *conn) sent(streams []*stream) {
+func (c *conn) sent(parts []part) {
 	now := time.Now()
-	for _, s := range streams {
-		c.mu.Lock()
-		if s.moved = now; s.result.FirstByte.IsZero() {
+	c.mu.Lock()
+	for _, p := range parts {
+		s := p.s
+		s.result.Bytes += int64(p.n)
+		if s.step += p.n; s.step >= stepBytes {
+			s.step, s.moved = 0, now
+		}
+		if s.result.FirstByte.IsZero() {
 			s.result.FirstByte = now
 		}
-		if !s.finished || c.streams[s.id] != s { // it may have been closed, or be here twice
+	}
+	c.mu.Unlock()
+	for _, p := range parts {
+		c.mu.Lock()
+		s := p.s
+		if !s.finished || c.streams[s.id] != s { // it may have been closed, or be here again
 			c.mu.Unlock()
 			continue
 		}
-		s.written = true
 		if s.done != nil && s.result.Bytes >= c.server.config.TCPInfoBytes {
-			s.result.TCP = c.probe.Sample()
+			if t := c.probe.Sample(); t != nil {
+				c.told = *t // of who writes; the probe may be asked again meanwhile
+				s.result.TCP = &c.told
+			}
 		}
-		var r report
-		if s.ended {
-			r = c.close(s, nil)
-		} else { // the rest of the request is of no use (RFC 9113 §8.1)
-			r = c.reset(s.id, http2.ErrCodeNo, nil)
-		}
+		r := c.gone(s)
 		c.mu.Unlock()
 		r.tell()
 	}
