@@ -68,6 +68,7 @@ func TestSilentClient(t *testing.T) {
 type note struct {
 	kind http2.FrameType
 	code http2.ErrCode
+	ends bool // the stream
 }
 
 // talk makes a peer at a pipe, which has no buffer: somebody must always be reading.
@@ -82,6 +83,9 @@ func talk(t *testing.T, c net.Conn) (*peer, <-chan note) {
 				return
 			}
 			n := note{kind: f.Header().Type}
+			if f, ok := f.(*http2.DataFrame); ok {
+				n.ends = f.StreamEnded()
+			}
 			switch f := f.(type) {
 			case *http2.RSTStreamFrame:
 				n.code = f.ErrCode
@@ -103,7 +107,7 @@ func TestIdleConnection(t *testing.T) {
 		var last note
 		for last = range notes {
 		}
-		if want := (note{http2.FrameGoAway, http2.ErrCodeNo}); last != want {
+		if want := (note{kind: http2.FrameGoAway, code: http2.ErrCodeNo}); last != want {
 			t.Errorf("the last frame is %v", last)
 		}
 		if took := time.Since(since); took != time.Minute+h1.DefaultConfig().IdleTimeout {
