@@ -1,6 +1,7 @@
 package h2_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -160,16 +161,19 @@ func TestWindowOfRefusedBodies(t *testing.T) {
 
 // After the end of a connection little more is read of it.
 func TestFloodAfterTheEnd(t *testing.T) {
-	server := start(t, nil, nil, nil)
+	server := start(t, nil, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, nil)
 	near, far := pipe(t)
 	served := make(chan struct{})
 	go func() { server.ServeConn(t.Context(), far); close(served) }()
 	p := meet(t, near)
 	go func() { _, _ = io.Copy(io.Discard, near) }()
 	p.insists = true
-	p.request(2, true, plain...) // an error
+	for i := range uint32(201) { // too many
+		p.request(2*i+1, true, plain...)
+		p.must(p.framer.WriteRSTStream(2*i+1, http2.ErrCodeCancel))
+	}
 	sent := 0
-	for flood := make([]byte, 1<<20); ; {
+	for flood := bytes.Repeat([]byte("\x00\x00\x08\x06\x00\x00\x00\x00\x00a ping!!"), 1<<16); ; {
 		n, err := near.Write(flood)
 		if sent += n; err != nil {
 			break
