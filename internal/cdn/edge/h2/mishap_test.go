@@ -221,6 +221,7 @@ func TestPanicOfWhoIsTold(t *testing.T) {
 		a.Done = func(h1.Result) { told <- struct{}{}; panic("told") }
 		return string(r.Path) == "/hit"
 	}), nil, nil)))
+	p.must(p.framer.WriteWindowUpdate(0, wide))
 	p.get(1, "/hit")
 	p.must(p.framer.WriteRSTStream(1, http2.ErrCodeCancel))
 	<-told
