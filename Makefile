@@ -65,7 +65,7 @@ unit: web ## Go tests with the race detector
 	CGO_ENABLED=0 $(GO) build ./...
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /test/)
 	$(GO) test ./cmcd/...   # memory and time have bounds, which the race detector would break
-	$(GO) test -run 'MakesLittle|Idle' ./internal/cdn/edge/...
+	$(GO) test -run 'MakesLittle|Idle|Ballast' ./internal/cdn/edge/... ./internal/app
 
 e2e: setup-test build ## the built program with a real publisher, real players and a real browser
 	$(GO) test -count=1 -v -timeout 25m ./test/e2e
