@@ -75,7 +75,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if !hasBody(w.status) {
+	if !HasBody(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	if w.written += int64(len(p)); w.length >= 0 && w.written > w.length {
@@ -160,7 +160,7 @@ func (w *response) LastTCP() *TCPInfo { return w.c.probe.Last() }
 func (w *response) finish() {
 	w.ended = true
 	_ = w.FlushError()
-	short := w.length >= 0 && w.written != w.length && w.r.Method != http.MethodHead && hasBody(w.status)
+	short := w.length >= 0 && w.written != w.length && w.r.Method != http.MethodHead && HasBody(w.status)
 	w.whole = w.err == nil && !short
 }
 
@@ -219,9 +219,9 @@ func (w *response) begin(p []byte) {
 	w.begun = true
 	h := w.decided
 	modern := w.r.ProtoAtLeast(1, 1)
-	isHead, body := w.r.Method == http.MethodHead, hasBody(w.status)
+	isHead, body := w.r.Method == http.MethodHead, HasBody(w.status)
 	coding := h.Get("Transfer-Encoding")
-	if w.ended && coding == "" && body && !has(h, "Content-Length") && (!isHead || len(p) > 0) {
+	if w.ended && coding == "" && body && !HasField(h, "Content-Length") && (!isHead || len(p) > 0) {
 		w.length = int64(len(p))
 		h.Set("Content-Length", strconv.Itoa(len(p)))
 	}
@@ -231,10 +231,10 @@ func (w *response) begin(p []byte) {
 		if w.status == http.StatusNotModified {
 			h.Del("Content-Type")
 		}
-	} else if !has(h, "Content-Type") && h.Get("Content-Encoding") == "" && coding == "" && len(p) > 0 {
+	} else if !HasField(h, "Content-Type") && h.Get("Content-Encoding") == "" && coding == "" && len(p) > 0 {
 		h.Set("Content-Type", http.DetectContentType(p))
 	}
-	if !has(h, "Date") {
+	if !HasField(h, "Date") {
 		line := w.c.server.date(time.Now())
 		h.Set("Date", string(line[len("Date: "):len(line)-len("\r\n")]))
 	}
@@ -281,13 +281,13 @@ func (w *response) head(status int, h http.Header, without map[string]bool) {
 	w.framing.WriteString("\r\n")
 }
 
-// has reports whether the header has the field, even if that is nil: so a Handler says that there is to be none.
-func has(h http.Header, name string) bool {
+// HasField reports whether the header has the field, even if that is nil: so a Handler says that there is to be none.
+func HasField(h http.Header, name string) bool {
 	_, ok := h[name]
 	return ok
 }
 
-// hasBody reports whether answers with this status have one (RFC 9112 §6.3).
-func hasBody(status int) bool {
+// HasBody reports whether answers with this status have one (RFC 9112 §6.3).
+func HasBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }

@@ -94,7 +94,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if !hasBody(w.status) {
+	if !h1.HasBody(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	if w.length >= 0 && w.written+int64(len(p)) > w.length {
@@ -221,7 +221,7 @@ func (w *response) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.length >= 0 && w.written != w.length && w.r.Method != http.MethodHead && hasBody(w.status) {
+	if w.length >= 0 && w.written != w.length && w.r.Method != http.MethodHead && h1.HasBody(w.status) {
 		w.ended = false
 		w.emitKept()
 		return // run resets the stream
@@ -244,7 +244,7 @@ func (w *response) emit(p []byte) {
 	if !w.begun {
 		block = w.begin(p)
 	}
-	if w.r.Method == http.MethodHead || !hasBody(w.status) {
+	if w.r.Method == http.MethodHead || !h1.HasBody(w.status) {
 		p = nil
 	}
 	c.mu.Lock()
@@ -288,8 +288,8 @@ func (w *response) emit(p []byte) {
 func (w *response) begin(p []byte) []byte {
 	w.begun = true
 	h := w.decided
-	isHead, body := w.r.Method == http.MethodHead, hasBody(w.status)
-	if w.ended && body && !has(h, "Content-Length") && (!isHead || len(p) > 0) {
+	isHead, body := w.r.Method == http.MethodHead, h1.HasBody(w.status)
+	if w.ended && body && !h1.HasField(h, "Content-Length") && (!isHead || len(p) > 0) {
 		h.Set("Content-Length", strconv.Itoa(len(p)))
 	}
 	if !body {
@@ -297,7 +297,7 @@ func (w *response) begin(p []byte) []byte {
 		if w.status == http.StatusNotModified {
 			h.Del("Content-Type")
 		}
-	} else if !has(h, "Content-Type") && h.Get("Content-Encoding") == "" && len(p) > 0 {
+	} else if !h1.HasField(h, "Content-Type") && h.Get("Content-Encoding") == "" && len(p) > 0 {
 		h.Set("Content-Type", http.DetectContentType(p))
 	}
 	c := w.s.c
@@ -307,7 +307,7 @@ func (w *response) begin(p []byte) []byte {
 		}
 	}
 	block := appendHeader(appendStatus(make([]byte, 0, 512), w.status), h)
-	if !has(h, "Date") {
+	if !h1.HasField(h, "Date") {
 		block = append(block, c.server.date(time.Now())...)
 	}
 	return block
@@ -317,15 +317,4 @@ func (w *response) begin(p []byte) []byte {
 func (s *Server) panicked(message, remote string, p any) {
 	s.metrics.panics.Inc()
 	s.log.Error(message, "remote", remote, "panic", fmt.Sprint(p), "stack", string(debug.Stack())) //nolint:sloglint // one of two
-}
-
-// has reports whether the header has the field, even if that is nil: so a Handler says that there is to be none.
-func has(h http.Header, name string) bool {
-	_, ok := h[name]
-	return ok
-}
-
-// hasBody reports whether answers with this status have one (RFC 9110 §6.4.1).
-func hasBody(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
